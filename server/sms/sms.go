@@ -1,0 +1,112 @@
+// Package sms hands messages over for delivery: printed for a demonstration, or
+// posted to an operator's own gateway.
+package sms
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tongcha/tongcha/server/phone"
+	"github.com/tongcha/tongcha/server/verify"
+)
+
+// text is what the person reads. It names the purpose, as MIIT asks of code
+// messages, and warns against passing the code on.
+func text(code verify.Code, life time.Duration) string {
+	return fmt.Sprintf("【通查】验证码 %s，用于查询您的手机号码绑定了哪些账号，%d 分钟内有效。请勿告诉任何人。", code.Reveal(), int(life.Minutes()))
+}
+
+// Printer prints each message as a line "SMS to 138****0002: …". It is for
+// demonstrations only: whoever sees the output has the codes.
+type Printer struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// NewPrinter returns a Printer to w.
+func NewPrinter(w io.Writer) *Printer { return &Printer{w: w} }
+
+// SendCode prints the message.
+func (p *Printer) SendCode(_ context.Context, to phone.Number, code verify.Code, life time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := fmt.Fprintf(p.w, "SMS to %s: %s\n", to.Masked(), text(code, life)); err != nil {
+		return errors.New("sms: the message could not be printed")
+	}
+	return nil
+}
+
+// Webhook posts each message as JSON {"to":"+86…","text":"…"} to a gateway of
+// the operator's, with a bearer token. A 2xx answer means handed over.
+type Webhook struct {
+	url, token string
+	client     *http.Client
+}
+
+// webhookTimeout bounds one message.
+const webhookTimeout = 5 * time.Second
+
+// NewWebhook returns a Webhook. The address must be https, or http to this
+// machine; the token is read from tokenFile.
+func NewWebhook(address, tokenFile string) (*Webhook, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("sms: the gateway's address is not a URL")
+	}
+	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
+	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
+		return nil, errors.New("sms: the gateway's address must be https: the message holds a number and a code")
+	}
+	w := &Webhook{url: u.String(), client: &http.Client{
+		Timeout: webhookTimeout,
+		// A redirect would carry the number to somebody the operator did not name.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	if tokenFile != "" {
+		b, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("sms: gateway token: %w", err)
+		}
+		w.token = strings.TrimSpace(string(b))
+	}
+	return w, nil
+}
+
+// SendCode posts the message. A timeout is no error: the gateway may have it.
+func (w *Webhook) SendCode(ctx context.Context, to phone.Number, code verify.Code, life time.Duration) error {
+	body, err := json.Marshal(map[string]string{"to": to.E164(), "text": text(code, life)})
+	if err != nil {
+		return errors.New("sms: encode message")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("sms: make request")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if w.token != "" {
+		req.Header.Set("Authorization", "Bearer "+w.token)
+	}
+	resp, err := w.client.Do(req)
+	var ue *url.Error
+	switch {
+	case errors.As(err, &ue) && ue.Timeout():
+		return nil
+	case err != nil:
+		return errors.New("sms: the gateway can't be reached")
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("sms: the gateway answered %d", resp.StatusCode)
+	}
+	return nil
+}

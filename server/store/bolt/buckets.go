@@ -1,0 +1,60 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// schemaVersion is the layout below. A hub refuses a file with a higher one.
+const schemaVersion = 1
+
+// Every bucket of the file. Times in keys are 8 bytes, big endian, nanoseconds
+// since 1970, so that keys sort by time.
+var (
+	bucketMeta          = []byte("meta")           // "meta" → record.Meta
+	bucketPlatforms     = []byte("platforms")      // platform id → record.Platform
+	bucketVerifications = []byte("verifications")  // verification id → record.Verification
+	bucketGuards        = []byte("guards")         // number index → record.NumberGuard
+	bucketCounters      = []byte("counters")       // kind 0 index → record.Counter
+	bucketSessions      = []byte("sessions")       // token digest → record.Session
+	bucketLookups       = []byte("lookups")        // lookup id → record.Lookup
+	bucketRequests      = []byte("requests")       // request key → record.Request
+	bucketOrders        = []byte("orders")         // order id → record.Order
+	bucketOrdersDue     = []byte("orders_due")     // platform 0 next-time order-id → nothing; open orders
+	bucketOrdersLate    = []byte("orders_late")    // due-time order-id → platform; open orders
+	bucketOrdersOpen    = []byte("orders_open")    // subject platform → order id; open orders
+	bucketOrdersOf      = []byte("orders_of")      // subject order-id → nothing
+	bucketOrderTallies  = []byte("order_tallies")  // platform id → record.OrderTally
+	bucketLookupTallies = []byte("lookup_tallies") // platform id → record.LookupTally
+	bucketExpiry        = []byte("expiry")         // time bucket 0 key → nothing; see sweep.go
+)
+
+func allBuckets() [][]byte {
+	return [][]byte{
+		bucketMeta, bucketPlatforms, bucketVerifications, bucketGuards, bucketCounters, bucketSessions, bucketLookups,
+		bucketRequests, bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersOpen, bucketOrdersOf,
+		bucketOrderTallies, bucketLookupTallies, bucketExpiry,
+	}
+}
+
+var metaKey = []byte("meta")
+
+func timeKey(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano()))
+}
+
+func keyTime(k []byte) time.Time {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(k)))
+}
+
+// key joins parts into one key. Callers see to it that parts of variable length
+// are followed by a 0 or stand last.
+func key(parts ...[]byte) []byte {
+	var k []byte
+	for _, p := range parts {
+		k = append(k, p...)
+	}
+	return k
+}
+
+var zero = []byte{0}

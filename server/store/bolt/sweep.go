@@ -1,0 +1,73 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
+)
+
+// expires notes that the record at bucket and key is of no more use after t.
+func expires(tx *bbolt.Tx, t time.Time, bucket, k []byte) error {
+	return tx.Bucket(bucketExpiry).Put(key(timeKey(t), bucket, zero, k), nil)
+}
+
+// Sweep deletes at most limit records whose time is over and reports whether
+// more are waiting. A record that was renewed meanwhile stays: its new time has
+// an entry of its own.
+func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (more bool, err error) {
+	err = s.update(ctx, func(tx *bbolt.Tx) error {
+		due, rest := dueExpiries(tx, now, limit)
+		more = rest
+		for _, entry := range due {
+			bucket, k, _ := bytes.Cut(entry[8:], zero)
+			if renewed(tx, bucket, k, now) {
+				continue
+			}
+			if err := tx.Bucket(bucket).Delete(k); err != nil {
+				return err
+			}
+		}
+		for _, entry := range due {
+			if err := tx.Bucket(bucketExpiry).Delete(entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return more, err
+}
+
+func dueExpiries(tx *bbolt.Tx, now time.Time, limit int) (due [][]byte, more bool) {
+	c := tx.Bucket(bucketExpiry).Cursor()
+	for k, _ := c.First(); k != nil && keyTime(k).Before(now); k, _ = c.Next() {
+		if len(due) == limit {
+			return due, true
+		}
+		due = append(due, bytes.Clone(k))
+	}
+	return due, false
+}
+
+// renewed reports whether a record that can be renewed lives on.
+func renewed(tx *bbolt.Tx, bucket, k []byte, now time.Time) bool {
+	var m interface {
+		proto.Message
+		GetExpireTime() *timestamppb.Timestamp
+	}
+	switch {
+	case bytes.Equal(bucket, bucketGuards):
+		m = new(recordv1.NumberGuard)
+	case bytes.Equal(bucket, bucketCounters):
+		m = new(recordv1.Counter)
+	default:
+		return false
+	}
+	found, err := load(tx, bucket, k, m)
+	return err == nil && found && moment(m.GetExpireTime()).After(now)
+}

@@ -1,0 +1,285 @@
+package bolt
+
+import (
+	"context"
+	"crypto/subtle"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/phone"
+	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/verify"
+)
+
+var _ verify.Store = (*Store)(nil)
+
+const month = 30 * day
+
+// OpenVerification implements verify.Store.
+func (s *Store) OpenVerification(ctx context.Context, v verify.Verification, l verify.Limits) error {
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		guard, err := admitCode(tx, v, l)
+		if err != nil {
+			return err
+		}
+		if err := saveGuard(tx, v.NumberIndex, guard); err != nil {
+			return err
+		}
+		if err := count(tx, countCodes, v.NumberIndex[:], v.CreateTime, day, 1); err != nil {
+			return err
+		}
+		if err := count(tx, countAddress, v.Address[:], v.CreateTime, day, 1); err != nil {
+			return err
+		}
+		return s.saveVerification(tx, v)
+	})
+}
+
+// admitCode checks every limit and returns the number's guard as it is once the
+// code is sent. Tries belong to the number: a new code does not renew them
+// before their window is over.
+func admitCode(tx *bbolt.Tx, v verify.Verification, l verify.Limits) (*recordv1.NumberGuard, error) {
+	now := v.CreateTime
+	g := new(recordv1.NumberGuard)
+	if _, err := load(tx, bucketGuards, v.NumberIndex[:], g); err != nil {
+		return nil, err
+	}
+	if wait := moment(g.GetLastCodeTime()).Add(l.Resend).Sub(now); g.GetLastCodeTime() != nil && wait > 0 {
+		return nil, fault.CodeResendTooSoon.New().WithRetry(wait)
+	}
+	if wait := moment(g.GetWindowEnd()).Sub(now); g.GetWindowEnd() == nil || wait <= 0 {
+		g.WindowEnd, g.TriesLeft = stamp(now.Add(l.CodeLife)), int32(l.Tries)
+	} else if g.GetTriesLeft() == 0 {
+		return nil, fault.CodeResendTooSoon.New().WithRetry(wait)
+	}
+	for _, c := range []struct {
+		kind  string
+		index []byte
+		limit int
+	}{
+		{countCodes, v.NumberIndex[:], l.CodesPerDay},
+		{countAddress, v.Address[:], l.AddressPerDay},
+		{countSuffixDay, v.NumberIndex[:], l.SuffixPerDay},
+		{countSuffixMon, v.NumberIndex[:], l.SuffixPerMon},
+	} {
+		n, end, err := used(tx, c.kind, c.index, now)
+		if err != nil {
+			return nil, err
+		}
+		if c.limit > 0 && n >= c.limit {
+			return nil, fault.DailyLimit.New().WithRetry(end.Sub(now))
+		}
+	}
+	g.LastCodeTime = stamp(now)
+	g.ExpireTime = stamp(now.Add(l.Resend + l.CodeLife))
+	return g, nil
+}
+
+func saveGuard(tx *bbolt.Tx, n phone.Index, g *recordv1.NumberGuard) error {
+	if err := expires(tx, moment(g.GetExpireTime()), bucketGuards, n[:]); err != nil {
+		return err
+	}
+	return save(tx, bucketGuards, n[:], g)
+}
+
+func (s *Store) saveVerification(tx *bbolt.Tx, v verify.Verification) error {
+	k := []byte(v.ID)
+	sealed, err := s.sealFor(bucketVerifications, k, holderSecret(v.Number, v.Suffix))
+	if err != nil {
+		return err
+	}
+	if err := expires(tx, v.ExpireTime, bucketVerifications, k); err != nil {
+		return err
+	}
+	return save(tx, bucketVerifications, k, &recordv1.Verification{
+		NumberIndex: v.NumberIndex[:], CreateTime: stamp(v.CreateTime), ExpireTime: stamp(v.ExpireTime), CodeDigest: v.CodeDigest[:],
+		ConsentVersion: v.Consent.Version, ConsentScopes: v.Consent.Scopes, ConsentRecipients: v.Consent.Recipients, Sealed: sealed,
+	})
+}
+
+// WithdrawVerification implements verify.Store. What the address did still
+// counts: a sender that is down must not make it free to try.
+func (s *Store) WithdrawVerification(ctx context.Context, id string) error {
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		v := new(recordv1.Verification)
+		if found, err := load(tx, bucketVerifications, []byte(id), v); err != nil || !found {
+			return err
+		}
+		g := new(recordv1.NumberGuard)
+		if _, err := load(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
+			return err
+		}
+		g.LastCodeTime = nil
+		if err := save(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
+			return err
+		}
+		if err := count(tx, countCodes, v.GetNumberIndex(), moment(v.GetCreateTime()), day, -1); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketVerifications).Delete([]byte(id))
+	})
+}
+
+// GetVerification implements verify.Store.
+func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, _ verify.Limits) (verify.Verification, error) {
+	var out verify.Verification
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		v, g, err := openTry(tx, id, now)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			return verify.Failed(int(g.GetTriesLeft()))
+		}
+		out = verify.Verification{
+			ID: id, NumberIndex: phone.Index(v.GetNumberIndex()), CreateTime: moment(v.GetCreateTime()), ExpireTime: moment(v.GetExpireTime()),
+			Consent: verify.Consent{Version: v.GetConsentVersion(), Scopes: v.GetConsentScopes(), Recipients: v.GetConsentRecipients()},
+		}
+		out.Number, out.Suffix, err = s.openHolder(bucketVerifications, []byte(id), v.GetSealed())
+		return err
+	})
+	return out, err
+}
+
+// openTry returns a verification that can be confirmed now and its number's
+// guard, or a nil verification and a guard with the tries that are left.
+func openTry(tx *bbolt.Tx, id string, now time.Time) (*recordv1.Verification, *recordv1.NumberGuard, error) {
+	v, g := new(recordv1.Verification), new(recordv1.NumberGuard)
+	found, err := load(tx, bucketVerifications, []byte(id), v)
+	if err != nil || !found {
+		return nil, g, err
+	}
+	if _, err := load(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
+		return nil, g, err
+	}
+	if v.GetUsed() || !moment(v.GetExpireTime()).After(now) || g.GetTriesLeft() <= 0 {
+		return nil, g, nil
+	}
+	return v, g, nil
+}
+
+// Confirm implements verify.Store.
+func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Limits) (verify.Verdict, error) {
+	var verdict verify.Verdict
+	err := s.update(ctx, func(tx *bbolt.Tx) error {
+		v, g, err := openTry(tx, c.ID, c.Now)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			verdict.AttemptsLeft = int(g.GetTriesLeft())
+			return nil
+		}
+		right := subtle.ConstantTimeCompare(v.GetCodeDigest(), c.CodeDigest[:]) == 1
+		if right && c.Attestation != platform.AttestMismatch {
+			verdict = verify.Verdict{OK: true, AttemptsLeft: int(g.GetTriesLeft())}
+			v.Used = true
+			if err := save(tx, bucketVerifications, []byte(c.ID), v); err != nil {
+				return err
+			}
+			return s.saveSession(tx, c.Session)
+		}
+		g.TriesLeft--
+		verdict.AttemptsLeft = int(g.GetTriesLeft())
+		if err := save(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
+			return err
+		}
+		if !right {
+			return nil
+		}
+		return wrongSuffix(tx, c, v)
+	})
+	return verdict, err
+}
+
+// wrongSuffix uses up a right code that came with a wrong suffix and counts it.
+func wrongSuffix(tx *bbolt.Tx, c verify.Confirmation, v *recordv1.Verification) error {
+	v.Used = true
+	if err := save(tx, bucketVerifications, []byte(c.ID), v); err != nil {
+		return err
+	}
+	if err := count(tx, countSuffixDay, v.GetNumberIndex(), c.Now, day, 1); err != nil {
+		return err
+	}
+	return count(tx, countSuffixMon, v.GetNumberIndex(), c.Now, month, 1)
+}
+
+func (s *Store) saveSession(tx *bbolt.Tx, v verify.Session) error {
+	sealed, err := s.sealFor(bucketSessions, v.Key[:], holderSecret(v.Number, v.Suffix))
+	if err != nil {
+		return err
+	}
+	if err := expires(tx, v.ExpireTime, bucketSessions, v.Key[:]); err != nil {
+		return err
+	}
+	return save(tx, bucketSessions, v.Key[:], &recordv1.Session{
+		Subject: v.Subject[:], NumberIndex: v.NumberIndex[:], CreateTime: stamp(v.CreateTime), ExpireTime: stamp(v.ExpireTime),
+		LastSeenTime: stamp(v.CreateTime), HolderSince: stamp(v.HolderSince),
+		ConsentVersion: v.Consent.Version, ConsentScopes: v.Consent.Scopes, Sealed: sealed,
+	})
+}
+
+// touchEvery is how stale last_seen_time may be, so that a person who polls
+// causes no write for each poll.
+const touchEvery = 20 * time.Second
+
+// TouchSession implements verify.Store.
+func (s *Store) TouchSession(ctx context.Context, k [32]byte, now time.Time, idle time.Duration) (verify.Session, error) {
+	var out verify.Session
+	r := new(recordv1.Session)
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		if err := liveSession(tx, k, now, idle, r); err != nil {
+			return err
+		}
+		out = verify.Session{
+			Key: k, Subject: phone.Subject(r.GetSubject()), NumberIndex: phone.Index(r.GetNumberIndex()), HolderSince: moment(r.GetHolderSince()),
+			Consent:    verify.Consent{Version: r.GetConsentVersion(), Scopes: r.GetConsentScopes()},
+			CreateTime: moment(r.GetCreateTime()), ExpireTime: moment(r.GetExpireTime()),
+		}
+		var err error
+		out.Number, out.Suffix, err = s.openHolder(bucketSessions, k[:], r.GetSealed())
+		return err
+	})
+	if err != nil || now.Sub(moment(r.GetLastSeenTime())) < touchEvery {
+		return out, err
+	}
+	return out, s.update(ctx, func(tx *bbolt.Tx) error {
+		r := new(recordv1.Session)
+		if err := liveSession(tx, k, now, idle, r); err != nil {
+			return err
+		}
+		r.LastSeenTime = stamp(now)
+		return save(tx, bucketSessions, k[:], r)
+	})
+}
+
+func liveSession(tx *bbolt.Tx, k [32]byte, now time.Time, idle time.Duration, r *recordv1.Session) error {
+	found, err := load(tx, bucketSessions, k[:], r)
+	if err != nil {
+		return err
+	}
+	if !found || !moment(r.GetExpireTime()).After(now) || now.Sub(moment(r.GetLastSeenTime())) > idle {
+		return fault.SessionInvalid.New()
+	}
+	return nil
+}
+
+func holderSecret(n phone.Number, x phone.IDSuffix) *recordv1.HolderSecret {
+	return &recordv1.HolderSecret{PhoneNumber: n.E164(), DocumentType: string(x.Document()), IdSuffix: x.Reveal()}
+}
+
+func (s *Store) openHolder(bucket, k, sealed []byte) (phone.Number, phone.IDSuffix, error) {
+	h := new(recordv1.HolderSecret)
+	if err := s.openFor(bucket, k, sealed, h); err != nil {
+		return phone.Number{}, phone.IDSuffix{}, err
+	}
+	n, err := phone.ParseNumber(h.GetPhoneNumber())
+	if err != nil {
+		return phone.Number{}, phone.IDSuffix{}, err
+	}
+	x, err := phone.ParseIDSuffix(phone.DocumentType(h.GetDocumentType()), h.GetIdSuffix())
+	return n, x, err
+}
