@@ -12,7 +12,6 @@ import (
 type Orders struct {
 	Queued, InReview, Completed, Refused, Abandoned, Cancelled int64
 	Overdue                                                    int64 // open and past due
-	OldestOpen                                                 time.Time
 }
 
 // Open is how many have not ended.

@@ -134,7 +134,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	live    map[string]*run
-	closing bool
+	closing chan struct{}  // closed when no more lookups start and no more waits last
 	ending  sync.WaitGroup // lookups whose last answer is being stored
 }
 
@@ -143,7 +143,7 @@ func New(o Options) *Service {
 	if o.Observe == nil {
 		o.Observe = func(platform.ID, platform.Answer) {}
 	}
-	return &Service{o: o, live: make(map[string]*run)}
+	return &Service{o: o, live: make(map[string]*run), closing: make(chan struct{})}
 }
 
 // Request starts a lookup.
@@ -244,7 +244,7 @@ func (s *Service) plan(only []platform.ID) ([]Row, map[int]platform.Platform, er
 // the record as it is; it reads as settled from then on.
 func (s *Service) launch(l Lookup, req Request, targets map[int]platform.Platform) (Lookup, error) {
 	s.mu.Lock()
-	if s.closing {
+	if s.isClosing() {
 		s.mu.Unlock()
 		return Lookup{}, fault.ShuttingDown.New()
 	}
@@ -305,6 +305,8 @@ func (s *Service) Wait(ctx context.Context, subject phone.Subject, id string, wa
 		case <-changed:
 		case <-timeout.C:
 			return l, nil
+		case <-s.closing:
+			return l, nil
 		case <-ctx.Done():
 			return Lookup{}, context.Cause(ctx)
 		}
@@ -331,13 +333,30 @@ func (s *Service) look(ctx context.Context, subject phone.Subject, id string) (L
 	return l.settled(), nil, nil
 }
 
-// Close starts no more lookups and waits until those under way are stored,
-// which the platform deadline bounds. When ctx ends first they are left as they
-// are on disk and read as settled.
-func (s *Service) Close(ctx context.Context) {
+func (s *Service) isClosing() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Drain starts no more lookups and lets whoever waits for one have it as it is.
+// Calling it again does nothing.
+func (s *Service) Drain() {
 	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if !s.isClosing() {
+		close(s.closing)
+	}
+}
+
+// Close drains and waits until the lookups under way are stored, which the
+// platform deadline bounds. When ctx ends first they are left as they are on
+// disk and read as settled.
+func (s *Service) Close(ctx context.Context) {
+	s.Drain()
 	done := make(chan struct{})
 	go func() { s.ending.Wait(); close(done) }()
 	select {

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tongcha/tongcha/server/phone"
@@ -82,12 +84,16 @@ func NewWebhook(address, tokenFile string) (*Webhook, error) {
 	return w, nil
 }
 
-// SendCode posts the message. A timeout is no error: the gateway may have it.
+// SendCode posts the message. Once the request was written, no answer is no
+// error: the gateway may have the message, and a code that is on its way must
+// count, or hanging up in time would make messages free.
 func (w *Webhook) SendCode(ctx context.Context, to phone.Number, code verify.Code, life time.Duration) error {
 	body, err := json.Marshal(map[string]string{"to": to.E164(), "text": text(code, life)})
 	if err != nil {
 		return errors.New("sms: encode message")
 	}
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
 	if err != nil {
 		return errors.New("sms: make request")
@@ -97,9 +103,8 @@ func (w *Webhook) SendCode(ctx context.Context, to phone.Number, code verify.Cod
 		req.Header.Set("Authorization", "Bearer "+w.token)
 	}
 	resp, err := w.client.Do(req)
-	var ue *url.Error
 	switch {
-	case errors.As(err, &ue) && ue.Timeout():
+	case err != nil && wrote.Load():
 		return nil
 	case err != nil:
 		return errors.New("sms: the gateway can't be reached")

@@ -28,7 +28,10 @@ type DispatchOptions struct {
 	// can't be asked [24 h].
 	HolderFresh time.Duration
 	HolderStale time.Duration
-	Logger      *slog.Logger
+	// Observe is told every attempt that was made: its platform, its outcome in
+	// one word and how long it took. May be nil.
+	Observe func(p platform.ID, outcome string, took time.Duration)
+	Logger  *slog.Logger
 }
 
 func (o DispatchOptions) withDefaults() DispatchOptions {
@@ -46,6 +49,9 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	}
 	if o.AtOnce == 0 {
 		o.AtOnce = 256
+	}
+	if o.Observe == nil {
+		o.Observe = func(platform.ID, string, time.Duration) {}
 	}
 	return o
 }
@@ -87,6 +93,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		next, err := d.dispatch(work)
+		if ctx.Err() != nil {
+			return nil // a claim that was cut off is no failure
+		}
 		if err != nil {
 			return err
 		}
@@ -168,8 +177,14 @@ func (d *Dispatcher) attempt(ctx context.Context, p platform.Platform, c Claim) 
 		return
 	}
 	d.o.Service.watches.changed(o.ID)
+	if t.attempted.IsZero() {
+		d.o.Logger.Info("order not sent", "order", o.ID, "platform", o.Platform, "state", o.State.String(), "reason", t.reason)
+		return
+	}
+	took := t.time.Sub(t.attempted)
+	d.o.Observe(o.Platform, t.outcome(), took)
 	d.o.Logger.Info("attempt", "order", o.ID, "platform", o.Platform, "state", o.State.String(),
-		"attempt", o.Attempts, "outcome", t.reason, "ms", t.time.Sub(t.attempted).Milliseconds())
+		"attempt", o.Attempts, "outcome", t.outcome(), "ms", took.Milliseconds())
 }
 
 // try makes one attempt; false means that the hub is stopping.

@@ -62,7 +62,7 @@ func ParseState(name string) (State, bool) {
 func (s State) Rank() int {
 	switch s {
 	case Queued, Appealed:
-		return 0
+		return rankOpen
 	case Sending:
 		return 1
 	case InReview, ActionRequired:
@@ -71,7 +71,10 @@ func (s State) Rank() int {
 	return rankFinal
 }
 
-const rankFinal = 4
+const (
+	rankOpen  = 0 // nothing is known of the platform yet
+	rankFinal = 4
+)
 
 // Final reports whether the order has ended.
 func (s State) Final() bool { return s.Rank() == rankFinal }

@@ -92,6 +92,15 @@ func CancelledByPerson(now time.Time) Transition {
 	return Transition{by: byPerson, to: Cancelled, time: now, reason: "BY_PERSON"}
 }
 
+// outcome is the attempt's outcome in one word: the state the platform gave, or
+// the code of the failure.
+func (t Transition) outcome() string {
+	if t.by == byPlatform {
+		return t.to.String()
+	}
+	return t.reason
+}
+
 func stateOf(s platform.Stage) State {
 	switch s {
 	case platform.StageCompleted:
@@ -135,15 +144,26 @@ func (o *Order) Apply(t Transition) bool {
 // allows holds the rules of rank.
 func (o *Order) allows(t Transition) bool {
 	switch {
-	case t.to == Queued:
-		return o.State == Queued || o.State == Appealed
-	case t.by != byPlatform:
-		return true
-	case t.to.Rank() != o.State.Rank():
+	case t.by == byPlatform && t.to.Rank() == o.State.Rank():
+		return o.isNews(t)
+	case t.by == byPlatform:
 		return t.to.Rank() > o.State.Rank()
+	case t.to == Abandoned && t.reason == platform.CodeAlreadyExists:
+		return true // the platform knows another order by this id: asking on is no use
 	}
-	// IN_REVIEW and ACTION_REQUIRED alternate by the platform's own time.
-	return t.to == o.State || t.report.Time.After(o.ReportTime)
+	// A report may have come in while the hub made up its mind: what the platform
+	// has taken, the hub neither tries again nor ends.
+	return o.State.Rank() == rankOpen
+}
+
+// isNews reports whether a word of equal rank is not older than what is known.
+// IN_REVIEW and ACTION_REQUIRED alternate by the platform's own time; of two
+// words of the same time an answer to the hub's question is the later one.
+func (o *Order) isNews(t Transition) bool {
+	if t.to == o.State || !t.attempted.IsZero() {
+		return !t.report.Time.Before(o.ReportTime)
+	}
+	return t.report.Time.After(o.ReportTime)
 }
 
 // keepAsking renews the next time of an order that the platform has taken and

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
@@ -107,11 +108,13 @@ type Service struct {
 	o       Options
 	watches *watches
 	wake    chan struct{} // tells the dispatcher that an order is due
+	drained chan struct{} // closed when no more waits last
+	once    sync.Once
 }
 
 // NewService returns a Service.
 func NewService(o Options) *Service {
-	return &Service{o: o, watches: newWatches(), wake: make(chan struct{}, 1)}
+	return &Service{o: o, watches: newWatches(), wake: make(chan struct{}, 1), drained: make(chan struct{})}
 }
 
 // Request orders unbinds.
@@ -252,11 +255,15 @@ func (s *Service) Wait(ctx context.Context, subject phone.Subject, id string, wa
 	select {
 	case <-changed:
 	case <-timeout.C:
+	case <-s.drained:
 	case <-ctx.Done():
 		return Order{}, context.Cause(ctx)
 	}
 	return s.o.Orders.Order(ctx, subject, id)
 }
+
+// Drain lets whoever waits for an order have it as it is.
+func (s *Service) Drain() { s.once.Do(func() { close(s.drained) }) }
 
 // Wake makes the dispatcher look for due orders: after an enqueue, and when a
 // platform joins or comes back.

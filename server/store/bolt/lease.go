@@ -101,6 +101,19 @@ func (l *leases) release(id string, token uint64) {
 	}
 }
 
+// ids returns the orders being sent.
+func (l *leases) ids(now time.Time) map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[string]bool, len(l.by))
+	for id := range l.by {
+		if l.liveLocked(id, now) {
+			out[id] = true
+		}
+	}
+	return out
+}
+
 // sending counts live leases by platform.
 func (l *leases) sending(now time.Time) map[platform.ID]int64 {
 	l.mu.Lock()

@@ -39,10 +39,10 @@ func (s *Store) AnyOrder(ctx context.Context, id string) (unbind.Order, error) {
 	return s.shown(o, time.Now()), err
 }
 
-// OrdersOf implements unbind.Orders.
+// OrdersOf implements unbind.Orders. Leases are looked at after the transaction:
+// Claim holds their lock while it waits for one of its own.
 func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before string, limit int) ([]unbind.Order, error) {
 	var out []unbind.Order
-	now := time.Now()
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOrdersOf).Cursor()
 		for k := seekBelow(c, subject[:], before); bytes.HasPrefix(k, subject[:]) && len(out) < limit; k, _ = c.Prev() {
@@ -50,10 +50,14 @@ func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before stri
 			if err != nil {
 				return err
 			}
-			out = append(out, s.shown(o, now))
+			out = append(out, o)
 		}
 		return nil
 	})
+	now := time.Now()
+	for i := range out {
+		out[i] = s.shown(out[i], now)
+	}
 	return out, err
 }
 
@@ -76,7 +80,7 @@ func seekBelow(c *bbolt.Cursor, prefix []byte, before string) []byte {
 // operator. The zero platform or state stands for all.
 func (s *Store) AllOrders(ctx context.Context, p platform.ID, state unbind.State, limit int) ([]unbind.Order, error) {
 	var out []unbind.Order
-	now := time.Now()
+	sending := s.leases.ids(time.Now())
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOrders).Cursor()
 		for k, _ := c.Last(); k != nil && len(out) < limit; k, _ = c.Prev() {
@@ -84,7 +88,9 @@ func (s *Store) AllOrders(ctx context.Context, p platform.ID, state unbind.State
 			if err != nil {
 				return err
 			}
-			o = s.shown(o, now)
+			if o.State == unbind.Queued && sending[o.ID] {
+				o.State = unbind.Sending
+			}
 			if (p == "" || o.Platform == p) && (state == 0 || o.State == state) {
 				out = append(out, o)
 			}

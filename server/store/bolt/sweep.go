@@ -65,6 +65,8 @@ func renewed(tx *bbolt.Tx, bucket, k []byte, now time.Time) bool {
 		m = new(recordv1.NumberGuard)
 	case bytes.Equal(bucket, bucketCounters):
 		m = new(recordv1.Counter)
+	case bytes.Equal(bucket, bucketRequests):
+		m = new(recordv1.Request)
 	default:
 		return false
 	}

@@ -1318,11 +1318,9 @@ type QueueStats struct {
 	// Given up.
 	Abandoned int32 `protobuf:"varint,8,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
 	// Taken back.
-	Cancelled int32 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
-	// When the oldest open order was taken.
-	OldestOpenTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=oldest_open_time,json=oldestOpenTime,proto3" json:"oldest_open_time,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	Cancelled     int32 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueueStats) Reset() {
@@ -1418,13 +1416,6 @@ func (x *QueueStats) GetCancelled() int32 {
 	return 0
 }
 
-func (x *QueueStats) GetOldestOpenTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.OldestOpenTime
-	}
-	return nil
-}
-
 var File_tongcha_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
@@ -1517,7 +1508,7 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\x06unbind\x18\x01 \x01(\v2\x18.tongcha.admin.v1.UnbindR\x06unbind\"\x16\n" +
 	"\x14GetQueueStatsRequest\"S\n" +
 	"\x15GetQueueStatsResponse\x12:\n" +
-	"\tplatforms\x18\x01 \x03(\v2\x1c.tongcha.admin.v1.QueueStatsR\tplatforms\"\xd0\x02\n" +
+	"\tplatforms\x18\x01 \x03(\v2\x1c.tongcha.admin.v1.QueueStatsR\tplatforms\"\x8a\x02\n" +
 	"\n" +
 	"QueueStats\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
@@ -1529,9 +1520,7 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\tcompleted\x18\x06 \x01(\x05R\tcompleted\x12\x18\n" +
 	"\arefused\x18\a \x01(\x05R\arefused\x12\x1c\n" +
 	"\tabandoned\x18\b \x01(\x05R\tabandoned\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x05R\tcancelled\x12D\n" +
-	"\x10oldest_open_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x0eoldestOpenTime2\xf4\x06\n" +
+	"\tcancelled\x18\t \x01(\x05R\tcancelled2\xf4\x06\n" +
 	"\fAdminService\x12Z\n" +
 	"\vAddPlatform\x12$.tongcha.admin.v1.AddPlatformRequest\x1a%.tongcha.admin.v1.AddPlatformResponse\x12`\n" +
 	"\rListPlatforms\x12&.tongcha.admin.v1.ListPlatformsRequest\x1a'.tongcha.admin.v1.ListPlatformsResponse\x12Z\n" +
@@ -1600,30 +1589,29 @@ var file_tongcha_admin_v1_admin_proto_depIdxs = []int32{
 	13, // 13: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
 	13, // 14: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
 	21, // 15: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
-	22, // 16: tongcha.admin.v1.QueueStats.oldest_open_time:type_name -> google.protobuf.Timestamp
-	1,  // 17: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
-	3,  // 18: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
-	5,  // 19: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
-	7,  // 20: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
-	9,  // 21: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
-	11, // 22: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
-	15, // 23: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
-	17, // 24: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
-	19, // 25: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
-	2,  // 26: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
-	4,  // 27: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
-	6,  // 28: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
-	8,  // 29: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
-	10, // 30: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
-	12, // 31: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
-	16, // 32: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
-	18, // 33: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
-	20, // 34: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	1,  // 16: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
+	3,  // 17: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
+	5,  // 18: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
+	7,  // 19: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
+	9,  // 20: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
+	11, // 21: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
+	15, // 22: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
+	17, // 23: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
+	19, // 24: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
+	2,  // 25: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
+	4,  // 26: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
+	6,  // 27: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
+	8,  // 28: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
+	10, // 29: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
+	12, // 30: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
+	16, // 31: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
+	18, // 32: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
+	20, // 33: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
+	25, // [25:34] is the sub-list for method output_type
+	16, // [16:25] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_admin_v1_admin_proto_init() }

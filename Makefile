@@ -1,0 +1,120 @@
+# Checks come in pairs: verify-x says what is wrong and changes nothing, fix-x
+# puts right what a machine can. `make verify` runs every check, .ci/run runs
+# them and the tests.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+BUF := go tool -modfile=tools/go.mod buf
+LINT := go tool -modfile=tools/lint/go.mod golangci-lint
+NODE_CONNECTOR := cmd/tongcha/testdata/node-connector
+
+# What gofmt looks at: every Go file of the tree that isn't generated or ignored.
+GO_FILES = git ls-files --cached --others --exclude-standard -- '*.go' ':!gen' | while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done
+
+# run-test TAG,TEST runs one end-to-end test of the binary. A test that isn't
+# there, or that skips itself, fails: `go test -run` alone would call that ok.
+define run-test
+out=$$(mktemp)
+trap 'rm -f "$$out"' EXIT
+go test -count=1 -tags=$(1) ./cmd/tongcha -run $(2) -v | tee "$$out"
+grep -q '^--- PASS: $(2)' "$$out" || { echo "$(2) did not run"; exit 1; }
+endef
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+## tests
+
+.PHONY: test race readme node
+test: ## every test that needs nothing but Go
+	go test ./...
+
+race: ## the same under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race ./...
+
+readme: ## the transcript in README.md, command by command
+	@$(call run-test,transcript,TestReadmeTranscript)
+
+node: $(NODE_CONNECTOR)/node_modules/.package-lock.json ## a connector in Node, joined, looked up and unbound; needs node and npm
+	@$(call run-test,node,TestNodeConnector)
+
+$(NODE_CONNECTOR)/node_modules/.package-lock.json: $(NODE_CONNECTOR)/package-lock.json
+	npm ci --prefix $(NODE_CONNECTOR) --no-audit --no-fund
+	touch $@
+
+## checks
+
+CHECKS := gen proto breaking fmt tidy lint
+
+.PHONY: verify $(CHECKS:%=verify-%) $(filter-out fix-breaking,$(CHECKS:%=fix-%))
+verify: $(CHECKS:%=verify-%) ## every check
+
+verify-gen: ## gen/ is what the protos generate
+	@tmp=$$(mktemp -d)
+	trap 'rm -rf "$$tmp"' EXIT
+	$(BUF) generate -o "$$tmp"
+	diff -r "$$tmp/gen" gen || { echo "gen/ has drifted: run 'make fix-gen'"; exit 1; }
+
+fix-gen: ## generate gen/ anew
+	$(BUF) generate
+
+verify-proto: ## the protos are formatted and follow the rules of buf.yaml
+	$(BUF) format --diff --exit-code
+	$(BUF) lint
+
+fix-proto: ## format the protos
+	$(BUF) format --write
+	$(BUF) lint
+
+# The contracts are held against the newest tag before HEAD, since that is what
+# others build on; as long as there is none, against HEAD's parent. BASE=REF
+# chooses another. There is no fix-breaking: a break has to be undone.
+verify-breaking: ## the contracts break nobody who uses an older one
+	@base=$${BASE:-$$(git describe --tags --abbrev=0 HEAD^ 2>/dev/null || git rev-parse --quiet --verify HEAD^ || true)}
+	if [ -z "$$base" ]; then
+	  if [ "$$(git rev-parse --is-shallow-repository)" = true ]; then
+	    echo "verify-breaking: nothing compared, the clone is shallow and holds no earlier commit"
+	  else
+	    echo "verify-breaking: nothing compared, this is the first commit"
+	  fi
+	  exit 0
+	fi
+	git rev-parse --quiet --verify "$$base^{commit}" >/dev/null || { echo "verify-breaking: no commit $$base"; exit 1; }
+	if ! git cat-file -e "$$base:buf.yaml" 2>/dev/null || ! git cat-file -e "$$base:proto" 2>/dev/null; then
+	  echo "verify-breaking: nothing compared, $$base holds no protos"
+	  exit 0
+	fi
+	tmp=$$(mktemp -d)
+	trap 'rm -rf "$$tmp"' EXIT
+	git archive "$$base" buf.yaml proto | tar -x -C "$$tmp"
+	echo "verify-breaking: comparing with $$base"
+	$(BUF) breaking --against "$$tmp"
+
+verify-fmt: ## Go files are formatted
+	@bad=$$($(GO_FILES) | xargs -r gofmt -s -l)
+	[ -z "$$bad" ] || { echo "gofmt -s would change:"; echo "$$bad"; exit 1; }
+
+fix-fmt: ## format the Go files
+	$(GO_FILES) | xargs -r gofmt -s -w
+
+# tools/go.mod is checked for being complete instead of tidy: tidy also wants the
+# test dependencies of buf's dependencies, and some of those can't be had
+# everywhere.
+verify-tidy: ## the module files are complete and hold nothing superfluous
+	go mod tidy -diff
+	go -C tools/lint mod tidy -diff
+	go -C tools list -mod=readonly -deps tool >/dev/null
+
+fix-tidy: ## tidy the module files
+	go mod tidy
+	go -C tools/lint mod tidy
+
+verify-lint: ## golangci-lint finds nothing
+	$(LINT) run ./...
+
+fix-lint: ## let golangci-lint change what it can
+	$(LINT) run --fix ./...

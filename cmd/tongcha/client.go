@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
+	"github.com/tongcha/tongcha/server"
+	"github.com/tongcha/tongcha/server/admin"
+)
+
+// adminTimeout bounds one call of the operator's.
+const adminTimeout = 15 * time.Second
+
+// withHub calls the running hub of the data folder through its socket.
+func withHub(cmd *cobra.Command, call func(context.Context, adminv1.AdminServiceClient) error) error {
+	folder, err := hubFolder(cmd)
+	if err != nil {
+		return err
+	}
+	socket := server.Socket(folder)
+	conn, err := grpc.NewClient("passthrough:///hub", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return admin.Dial(ctx, socket) }))
+	if err != nil {
+		return fmt.Errorf("connect to the hub: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
+	defer cancel()
+	err = call(ctx, adminv1.NewAdminServiceClient(conn))
+	if status.Code(err) == codes.Unavailable {
+		return &exitError{code: exitUnreachable, err: fmt.Errorf("no hub answers at %s; is it running, and is --data (or TONGCHA_DATA) its data folder?", socket)}
+	}
+	return err
+}

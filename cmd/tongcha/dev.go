@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tongcha/tongcha/connectors/simulator"
+	"github.com/tongcha/tongcha/server"
+	"github.com/tongcha/tongcha/server/phone"
+	"github.com/tongcha/tongcha/server/sms"
+	"github.com/tongcha/tongcha/server/verify"
+)
+
+type devFlags struct {
+	http, grpc, accounts, holders, logLevel string
+}
+
+func newDev() *cobra.Command {
+	f := new(devFlags)
+	cmd := &cobra.Command{
+		Use: "dev", Short: "Run a hub with a simulated carrier and simulated platforms, on this machine only", Args: cobra.NoArgs,
+		Long: "Run a hub with a simulated carrier and simulated platforms, on this machine only. Nothing needs to be\n" +
+			"set up; everything lies in the data folder, and a second start goes on where the first one was.\n\n" +
+			"--accounts takes a CSV file with the columns platform_id,phone_number,product,bound_at,id_suffix and\n" +
+			"--holders one with phone_number,id_suffix,holder_since (times in RFC 3339). Rows are imported once: what\n" +
+			"was unbound does not return. A platform_id that is new becomes one more simulated platform.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, f) },
+	}
+	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:8080", "address of REST, on this machine")
+	cmd.Flags().StringVar(&f.grpc, "grpc", "127.0.0.1:8443", "address of gRPC with mutual TLS, on this machine")
+	cmd.Flags().StringVar(&f.accounts, "accounts", "", "CSV file of accounts")
+	cmd.Flags().StringVar(&f.holders, "holders", "", "CSV file of holders")
+	cmd.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to standard error")
+	return cmd
+}
+
+func runDev(cmd *cobra.Command, f *devFlags) error {
+	began := time.Now()
+	for _, a := range []string{f.http, f.grpc} {
+		if err := onlyHere(a); err != nil {
+			return err
+		}
+	}
+	folder, err := hubFolder(cmd)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockFolder(filepath.Dir(folder))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	data, err := openSimulated(filepath.Join(filepath.Dir(folder), "simulated"), f)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = data.Close() }()
+	cfg, err := devConfig(f, folder, cmd.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	sim, err := startSimulation(cfg, data)
+	if err != nil {
+		return err
+	}
+	defer sim.stop()
+	cfg.Carriers = []server.CarrierConfig{{ID: simCarrier, Address: sim.carrier.Address()}}
+	hub, err := server.Open(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	if err := sim.join(cmd.Context(), hub.Catalogue()); err != nil {
+		return errors.Join(err, hub.Close())
+	}
+	return hub.Serve(cmd.Context(), func(a server.Addresses) {
+		sim.hubAt(a.GRPC)
+		banner{Addresses: a, Data: filepath.Dir(folder), Took: time.Since(began), Sim: sim, OwnFiles: f.accounts != "" || f.holders != ""}.print(cmd.OutOrStdout())
+	})
+}
+
+// onlyHere keeps a hub whose codes are printed and whose figures are open away
+// from the network.
+func onlyHere(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usageError("an address is HOST:PORT, such as 127.0.0.1:8080")
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usageError("dev listens on this machine only (127.0.0.1, ::1 or localhost); use `tongcha serve` for others")
+	}
+	return nil
+}
+
+// lockFolder keeps a second dev away from the folder: the simulated rows have no
+// lock of their own.
+func lockFolder(data string) (func(), error) {
+	if err := ensureFolder(data); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another hub runs on %s; stop it first, or choose another folder with --data", data)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// devConfig is production's configuration but for three demonstration defaults:
+// codes are printed, another code can be had after 1 s, and the daily and
+// per-address caps are out of the way.
+func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error) {
+	const cap = 10_000
+	cfg := server.DefaultConfig()
+	log, err := newLogger(f.logLevel)
+	if err != nil {
+		return cfg, usageError("%w", err)
+	}
+	cfg.Data, cfg.MakeKeys, cfg.Logger = folder, true, log
+	cfg.HTTP, cfg.GRPC = f.http, f.grpc
+	cfg.Sender = sms.NewPrinter(out)
+	cfg.OpenCoverage = true
+	cfg.Verify.Resend = time.Second
+	raise(&cfg.Verify, cap)
+	cfg.OrdersPerDay, cfg.Lookup.PerNumberDay = cap, cap
+	return cfg, nil
+}
+
+func raise(l *verify.Limits, cap int) {
+	l.CodesPerDay, l.AddressPerDay, l.SuffixPerDay, l.SuffixPerMon = cap, cap, cap, cap
+}
+
+// openSimulated opens the simulated rows and imports files, or the rows of the
+// demonstration where none are given.
+func openSimulated(dir string, f *devFlags) (*simulator.Data, error) {
+	data, err := simulator.OpenData(dir)
+	if err != nil {
+		return nil, fmt.Errorf("simulated rows: %w", err)
+	}
+	if err := importAll(data, f); err != nil {
+		return nil, errors.Join(err, data.Close())
+	}
+	return data, nil
+}
+
+func importAll(data *simulator.Data, f *devFlags) error {
+	if f.accounts == "" && f.holders == "" {
+		return importDemo(data)
+	}
+	if err := importFile("--accounts", f.accounts, data.ImportAccounts); err != nil {
+		return err
+	}
+	return importFile("--holders", f.holders, data.ImportHolders)
+}
+
+func importFile(flag, path string, load func(io.Reader, simulator.Checks) (int, error)) error {
+	if path == "" {
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return usageError("%s: %w", flag, err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := load(file, rowChecks()); err != nil {
+		return fmt.Errorf("%s %s: %w", flag, path, err)
+	}
+	return nil
+}
+
+// rowChecks reads rows as the hub reads what people type.
+func rowChecks() simulator.Checks {
+	return simulator.Checks{
+		Phone: func(s string) (string, error) {
+			n, err := phone.ParseNumber(s)
+			if err != nil {
+				return "", errors.New("not an 11-digit mainland mobile number")
+			}
+			return n.E164(), nil
+		},
+		Suffix: func(s string) (string, error) {
+			x, err := phone.ParseIDSuffix(phone.ResidentID, s)
+			if err != nil {
+				return "", errors.New("not the last 6 characters of an 18-digit ID")
+			}
+			return x.Reveal(), nil
+		},
+	}
+}

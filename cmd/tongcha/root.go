@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+)
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tongcha",
+		Short: "通查: which accounts are bound to a phone number, and please detach them",
+		Long: "通查 (Tongcha) is a hub: it proves a phone number by SMS code, asks every joined platform which\n" +
+			"accounts are bound to it, and forwards unbind orders until each has an end.\n\n" +
+			"Start with: tongcha dev\n\n" +
+			"Every flag can also be set by an environment variable (--http-cert: TONGCHA_HTTP_CERT) or in a\n" +
+			"YAML file named by --config. A flag wins over the environment, the environment over the file.",
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return applySettings(cmd) },
+	}
+	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
+	root.PersistentFlags().String("data", ".tongcha", "data folder")
+	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newKeys(), newVersion())
+	return root
+}
+
+// hubFolder is where in the data folder the hub keeps its own.
+func hubFolder(cmd *cobra.Command) (string, error) {
+	data, err := cmd.Flags().GetString("data")
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(data, "hub"), nil
+}
+
+func newVersion() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := version()
+			return emit(cmd, v, table{{"VERSION", "COMMIT", "GO"}, {v.Version, v.Commit, v.Go}})
+		},
+	}
+	addOutput(cmd)
+	return cmd
+}
+
+type versionInfo struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+func version() versionInfo {
+	v := versionInfo{Version: "devel", Commit: "unknown"}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	v.Go = info.GoVersion
+	if info.Main.Version != "" {
+		v.Version = strings.Trim(info.Main.Version, "()")
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v.Commit = s.Value
+		}
+	}
+	return v
+}
+
+// newLogger logs JSON lines with whole milliseconds, so that no chance run of
+// digits in a time looks like a code.
+func newLogger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, errors.New("--log-level must be debug, info, warn or error")
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: l, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindTime {
+			return slog.String(a.Key, a.Value.Time().Format("2006-01-02T15:04:05.000Z07:00"))
+		}
+		return a
+	}})), nil
+}
+
+// The exit codes.
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitUnreachable = 3 // no hub answers on the socket
+)
+
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+func exitCode(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailure
+}
+
+// explain is the error as a person reads it: of a status its text and reason.
+func explain(err error) string {
+	st, ok := status.FromError(err)
+	if !ok {
+		return err.Error()
+	}
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return st.Message() + " (" + info.GetReason() + ")"
+		}
+	}
+	return st.Message()
+}
+
+// ensureFolder makes the data folder.
+func ensureFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w; choose another with --data", err)
+	}
+	return nil
+}

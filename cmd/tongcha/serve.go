@@ -1,0 +1,102 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tongcha/tongcha/server"
+	"github.com/tongcha/tongcha/server/sms"
+)
+
+type serveFlags struct {
+	http, grpc, metrics, httpCert, httpKey    string
+	keys, trustDomain, id, calendar, logLevel string
+	smsGateway, smsToken                      string
+	hosts, carriers, proxies                  []string
+	allowUnattested                           bool
+	shutdownDelay                             time.Duration
+}
+
+func newServe() *cobra.Command {
+	f := new(serveFlags)
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the hub", Args: cobra.NoArgs,
+		Long: "Run the hub. A setting that can't be honoured stops the start.\n\n" +
+			"A first start: tongcha keys new keys.json\n" +
+			"               tongcha serve --keys keys.json --sms-gateway https://sms.example/send --sms-token-file token",
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) },
+	}
+	s := cmd.Flags()
+	s.StringVar(&f.http, "http", "127.0.0.1:8080", "address of REST; beyond this machine only with --http-cert")
+	s.StringVar(&f.httpCert, "http-cert", "", "certificate (PEM) for REST over TLS")
+	s.StringVar(&f.httpKey, "http-key", "", "its key (PEM)")
+	s.StringVar(&f.grpc, "grpc", ":8443", "address of gRPC with mutual TLS, for platforms and regulators")
+	s.StringVar(&f.metrics, "metrics", "127.0.0.1:9090", "address of /metrics, /livez and /readyz")
+	s.StringVar(&f.keys, "keys", "", "key file that seals personal fields, made with `tongcha keys new` (required)")
+	s.StringVar(&f.trustDomain, "trust-domain", "tongcha.local", "trust domain of every certificate")
+	s.StringVar(&f.id, "hub-id", "hub", "this hub's id in its certificate")
+	s.StringSliceVar(&f.hosts, "host", nil, "name or address to put into the hub's certificate; may be repeated")
+	s.StringSliceVar(&f.carriers, "carrier", nil, "carrier that attests holders, ID=HOST:PORT; may be repeated")
+	s.StringVar(&f.smsGateway, "sms-gateway", "", "URL that takes {to, text} and sends the message (required)")
+	s.StringVar(&f.smsToken, "sms-token-file", "", "file with the bearer token for the gateway")
+	s.StringSliceVar(&f.proxies, "trusted-proxy", nil, "network whose X-Forwarded-For is believed, such as 10.0.0.0/8; may be repeated")
+	s.BoolVar(&f.allowUnattested, "allow-unattested-unbind", false, "take unbind orders also where no carrier attested the holder")
+	s.StringVar(&f.calendar, "calendar", "", "file of holidays and working weekends, in place of the one built in")
+	s.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long /readyz fails before anything stops")
+	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func runServe(cmd *cobra.Command, f *serveFlags) error {
+	cfg, err := f.config(cmd)
+	if err != nil {
+		return err
+	}
+	hub, err := server.Open(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	return hub.Serve(cmd.Context(), func(a server.Addresses) {
+		cfg.Logger.Info("serving", "http", a.HTTP, "grpc", a.GRPC, "metrics", a.Metrics, "version", version().Version)
+	})
+}
+
+func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
+	cfg := server.DefaultConfig()
+	var err error
+	if cfg.Data, err = hubFolder(cmd); err != nil {
+		return cfg, err
+	}
+	if cfg.Logger, err = newLogger(f.logLevel); err != nil {
+		return cfg, usageError("%w", err)
+	}
+	cfg.HTTP, cfg.GRPC, cfg.Metrics = f.http, f.grpc, f.metrics
+	cfg.HTTPCert, cfg.HTTPKey, cfg.KeyFile = f.httpCert, f.httpKey, f.keys
+	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
+	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
+	for _, c := range f.carriers {
+		id, address, ok := strings.Cut(c, "=")
+		if !ok {
+			return cfg, usageError("--carrier must be ID=HOST:PORT")
+		}
+		cfg.Carriers = append(cfg.Carriers, server.CarrierConfig{ID: id, Address: address})
+	}
+	for _, p := range f.proxies {
+		n, err := netip.ParsePrefix(p)
+		if err != nil {
+			return cfg, usageError("--trusted-proxy must be a network such as 10.0.0.0/8")
+		}
+		cfg.TrustedProxies = append(cfg.TrustedProxies, n)
+	}
+	if f.smsGateway != "" {
+		webhook, err := sms.NewWebhook(f.smsGateway, f.smsToken)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Sender = webhook
+	}
+	return cfg, nil
+}

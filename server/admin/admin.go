@@ -1,0 +1,210 @@
+// Package admin is the operator's API on a local socket: the catalogue, the
+// certificates and the queue of a running hub.
+package admin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
+	"github.com/tongcha/tongcha/server/coverage"
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/pki"
+	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/unbind"
+)
+
+// Catalogue is what an operator does with platforms. Every change is on disk
+// before it returns.
+type Catalogue interface {
+	// Add joins a platform and waits shortly for its first answer.
+	// Errors: fault.PlatformExists.
+	Add(context.Context, platform.Entry) (platform.Info, error)
+	// Suspend stops asking a platform. Errors: fault.PlatformUnknown, PlatformState.
+	Suspend(ctx context.Context, id platform.ID, reason string) (platform.Info, error)
+	// Resume asks it again. Errors: fault.PlatformUnknown, PlatformState.
+	Resume(ctx context.Context, id platform.ID) (platform.Info, error)
+	// Known returns what is known of a catalogued platform.
+	Known(platform.ID) (platform.Info, bool)
+	// All returns every catalogued platform, ordered by id.
+	All() []platform.Info
+}
+
+// Orders is what an operator sees of the queue.
+type Orders interface {
+	// AnyOrder returns one order. Errors: fault.UnbindNotFound.
+	AnyOrder(ctx context.Context, id string) (unbind.Order, error)
+	// AllOrders returns orders, newest first; zero platform or state: all.
+	AllOrders(ctx context.Context, p platform.ID, s unbind.State, limit int) ([]unbind.Order, error)
+	// OrderCounts counts orders by platform and state.
+	OrderCounts(ctx context.Context, now time.Time) (map[platform.ID]coverage.Orders, error)
+	// Sending counts the orders being sent right now.
+	Sending(now time.Time) map[platform.ID]int64
+}
+
+// Options configures the API.
+type Options struct {
+	Catalogue Catalogue
+	Orders    Orders
+	Authority *pki.Authority
+	// Status translates faults; the table is in server/rpc.
+	Status func(error) *status.Status
+	Logger *slog.Logger
+}
+
+type service struct {
+	adminv1.UnimplementedAdminServiceServer
+	o Options
+}
+
+// NewServer returns the gRPC server of the socket. Whoever can open the socket
+// may call everything; the socket's mode is the authorisation.
+func NewServer(o Options) *grpc.Server {
+	s := &service{o: o}
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate))
+	adminv1.RegisterAdminServiceServer(g, s)
+	return g
+}
+
+// translate turns faults into statuses and notes what was done.
+func (s *service) translate(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	resp, err := next(ctx, req)
+	if err != nil {
+		s.o.Logger.Info("admin call", "method", info.FullMethod, "error", err.Error())
+		return nil, s.o.Status(err).Err()
+	}
+	s.o.Logger.Debug("admin call", "method", info.FullMethod)
+	return resp, nil
+}
+
+// AddPlatform implements admin.v1.AdminService.
+func (s *service) AddPlatform(ctx context.Context, r *adminv1.AddPlatformRequest) (*adminv1.AddPlatformResponse, error) {
+	id, err := platform.ParseID(r.GetPlatformId())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAddress(r.GetAddress()); err != nil {
+		return nil, err
+	}
+	name := strings.TrimSpace(r.GetDisplayName())
+	if n := utf8.RuneCountInString(name); n < 1 || n > 64 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, fault.NameInvalid.On("displayName")
+	}
+	if !platform.IsCategory(r.GetCategory()) {
+		return nil, fault.CategoryInvalid.On("category")
+	}
+	info, err := s.o.Catalogue.Add(ctx, platform.Entry{
+		ID: id, DisplayName: name, Category: r.GetCategory(), Address: r.GetAddress(), AddTime: time.Now(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add platform: %w", err)
+	}
+	return &adminv1.AddPlatformResponse{Platform: platformMessage(info)}, nil
+}
+
+func checkAddress(a string) error {
+	host, port, err := net.SplitHostPort(a)
+	if err != nil || host == "" || port == "" || len(a) > 255 {
+		return fault.AddressInvalid.On("address")
+	}
+	if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+		return fault.AddressInvalid.On("address")
+	}
+	return nil
+}
+
+// ListPlatforms implements admin.v1.AdminService.
+func (s *service) ListPlatforms(context.Context, *adminv1.ListPlatformsRequest) (*adminv1.ListPlatformsResponse, error) {
+	resp := new(adminv1.ListPlatformsResponse)
+	for _, info := range s.o.Catalogue.All() {
+		resp.Platforms = append(resp.Platforms, platformMessage(info))
+	}
+	return resp, nil
+}
+
+// GetPlatform implements admin.v1.AdminService.
+func (s *service) GetPlatform(_ context.Context, r *adminv1.GetPlatformRequest) (*adminv1.GetPlatformResponse, error) {
+	info, ok := s.o.Catalogue.Known(platform.ID(r.GetPlatformId()))
+	if !ok {
+		return nil, fault.PlatformUnknown.On("platformId")
+	}
+	return &adminv1.GetPlatformResponse{Platform: platformMessage(info)}, nil
+}
+
+// SuspendPlatform implements admin.v1.AdminService.
+func (s *service) SuspendPlatform(ctx context.Context, r *adminv1.SuspendPlatformRequest) (*adminv1.SuspendPlatformResponse, error) {
+	if utf8.RuneCountInString(r.GetReason()) > 200 {
+		return nil, fault.NameInvalid.On("reason")
+	}
+	info, err := s.o.Catalogue.Suspend(ctx, platform.ID(r.GetPlatformId()), r.GetReason())
+	if err != nil {
+		return nil, fmt.Errorf("suspend platform: %w", err)
+	}
+	return &adminv1.SuspendPlatformResponse{Platform: platformMessage(info)}, nil
+}
+
+// ResumePlatform implements admin.v1.AdminService.
+func (s *service) ResumePlatform(ctx context.Context, r *adminv1.ResumePlatformRequest) (*adminv1.ResumePlatformResponse, error) {
+	info, err := s.o.Catalogue.Resume(ctx, platform.ID(r.GetPlatformId()))
+	if err != nil {
+		return nil, fmt.Errorf("resume platform: %w", err)
+	}
+	return &adminv1.ResumePlatformResponse{Platform: platformMessage(info)}, nil
+}
+
+func platformMessage(i platform.Info) *adminv1.Platform {
+	state := "CATALOGUED"
+	switch {
+	case i.Suspended:
+		state = "SUSPENDED"
+	case i.Address != "":
+		state = "JOINED"
+	}
+	return &adminv1.Platform{
+		PlatformId: string(i.ID), DisplayName: i.DisplayName, Category: i.Category, State: state, Address: i.Address, Health: string(i.Health),
+		Problem: i.Problem, Functions: i.Functions.Names(), UnbindMode: string(i.UnbindMode), MaxBatch: int32(i.MaxBatch), AddTime: stamp(i.AddTime),
+		LastSeenTime: stamp(i.LastSeen), Products: i.Products, SuspendReason: i.SuspendReason,
+	}
+}
+
+// IssueCertificate implements admin.v1.AdminService.
+func (s *service) IssueCertificate(_ context.Context, r *adminv1.IssueCertificateRequest) (*adminv1.IssueCertificateResponse, error) {
+	role, err := pki.ParseRole(r.GetRole())
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains([]pki.Role{pki.RolePlatform, pki.RoleCarrier, pki.RoleRegulator}, role) {
+		return nil, fault.RoleInvalid.On("role")
+	}
+	id, err := platform.ParseID(r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	pair, expire, err := s.o.Authority.Issue(role, string(id), pki.IssueOptions{Hosts: pki.LocalHosts()})
+	if err != nil {
+		return nil, fmt.Errorf("issue certificate: %w", err)
+	}
+	who := pki.Identity{TrustDomain: s.o.Authority.TrustDomain(), Role: role, ID: string(id)}
+	s.o.Logger.Info("certificate issued", "role", string(role), "id", string(id), "expires", expire)
+	return &adminv1.IssueCertificateResponse{
+		CertificatePem: pair.CertPEM, KeyPem: pair.KeyPEM, CaPem: s.o.Authority.CertPEM(), ExpireTime: stamp(expire), Identity: who.String(),
+	}, nil
+}
+
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t.Truncate(time.Millisecond))
+}

@@ -1,0 +1,138 @@
+// Package server builds a hub out of its parts, runs it, and stops it in order.
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tongcha/tongcha/server/lookup"
+	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/verify"
+)
+
+// The files of a hub's data folder.
+const (
+	databaseFile = "tongcha.db"
+	keysFile     = "keys.json"
+	socketFile   = "admin.sock"
+)
+
+// Socket is the path of the operator's socket of the hub whose data folder is
+// given.
+func Socket(data string) string { return filepath.Join(data, socketFile) }
+
+// Config is everything a hub is told. Verify says whether it can be honoured.
+type Config struct {
+	// Data is the folder of the database, the authority and the socket.
+	Data string
+	// KeyFile seals personal fields. Empty means keys.json in Data, which is made
+	// at the first start if MakeKeys is set.
+	KeyFile  string
+	MakeKeys bool
+	// TrustDomain and ID name the hub: spiffe://<trust domain>/hub/<id>.
+	TrustDomain string
+	ID          string
+	// Hosts are the names and addresses put into the hub's certificate beside
+	// those of this machine, for clients that check host names.
+	Hosts []string
+
+	HTTP    string // address of REST
+	GRPC    string // address of gRPC with mutual TLS
+	Metrics string // address of /metrics and the probes; "" puts /metrics beside REST
+	// HTTPCert and HTTPKey serve REST over TLS; client certificates of the hub's
+	// authority are then taken for a caller's role.
+	HTTPCert, HTTPKey string
+	TrustedProxies    []netip.Prefix
+
+	Carriers []CarrierConfig
+	Sender   verify.Sender
+
+	Verify       verify.Limits
+	ConfirmFloor time.Duration
+	Lookup       lookup.Limits
+	OrdersPerDay int
+	// AllowUnattested lets orders be made where no carrier attested the holder.
+	AllowUnattested bool
+	// OpenCoverage lets everybody read the coverage figures.
+	OpenCoverage bool
+	CalendarFile string // "" for the one built in
+	// ShutdownDelay is how long /readyz fails before anything is stopped, so that
+	// a load balancer turns away first.
+	ShutdownDelay time.Duration
+
+	Logger *slog.Logger
+}
+
+// CarrierConfig names a carrier and where it listens.
+type CarrierConfig struct {
+	ID      string
+	Address string
+}
+
+// DefaultConfig is production's. Addresses, the sender and the logger are still
+// to be given.
+func DefaultConfig() Config {
+	return Config{
+		TrustDomain: "tongcha.local", ID: "hub", Verify: verify.DefaultLimits(), Lookup: lookup.DefaultLimits(),
+		OrdersPerDay: 20, ConfirmFloor: 150 * time.Millisecond,
+	}
+}
+
+// Check reports everything that can't be honoured, each with what to do.
+func (c Config) Check() error {
+	var errs []error
+	need := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	need(c.Data != "", "no data folder: give --data")
+	need(c.Sender != nil, "no way to send codes: give --sms-gateway")
+	need(c.Logger != nil, "no logger")
+	for _, a := range []struct{ flag, address string }{{"--http", c.HTTP}, {"--grpc", c.GRPC}} {
+		_, _, err := net.SplitHostPort(a.address)
+		need(err == nil, "%s is not HOST:PORT", a.flag)
+	}
+	if c.Metrics != "" {
+		_, _, err := net.SplitHostPort(c.Metrics)
+		need(err == nil, "--metrics is not HOST:PORT")
+	}
+	need((c.HTTPCert == "") == (c.HTTPKey == ""), "--http-cert and --http-key go together")
+	need(c.HTTPCert != "" || loopback(c.HTTP), "--http listens beyond this machine without TLS: give --http-cert and --http-key, or listen on 127.0.0.1 behind a proxy that has TLS")
+	for _, f := range []string{c.HTTPCert, c.HTTPKey, c.CalendarFile} {
+		if f != "" {
+			_, err := os.Stat(f)
+			need(err == nil, "%s can't be read", f)
+		}
+	}
+	if c.KeyFile != "" {
+		_, err := os.Stat(c.KeyFile)
+		need(err == nil, "the key file %s can't be read; make one with: tongcha keys new %s", c.KeyFile, c.KeyFile)
+	} else {
+		need(c.MakeKeys, "no key file: give --keys, made with: tongcha keys new FILE")
+	}
+	for _, k := range c.Carriers {
+		_, err := platform.ParseID(k.ID)
+		need(err == nil, "a carrier's id must be 2 to 64 characters of a-z 0-9 . _ -")
+	}
+	return errors.Join(errs...)
+}
+
+// loopback reports whether an address is reached from this machine alone.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

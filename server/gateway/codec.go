@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// marshal prints zero counts but leaves absent ones absent.
+var marshal = protojson.MarshalOptions{EmitDefaultValues: true}
+
+var errBody = errors.New("body is not the message")
+
+// codec replaces grpc-gateway's decoder, which reads one JSON value and drops
+// what follows it. Here the whole body has to be the message.
+type codec struct{ runtime.JSONPb }
+
+func newCodec() *codec { return &codec{runtime.JSONPb{MarshalOptions: marshal}} }
+
+// StreamContentType is the media type of the watch: one JSON value per line.
+func (*codec) StreamContentType(any) string { return "application/x-ndjson" }
+
+// NewDecoder decodes a *body, and nothing else. The errors it returns are
+// without text, since protojson's quote the input.
+func (*codec) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		b, ok := r.(*body)
+		m, isProto := v.(proto.Message)
+		if !ok || !isProto {
+			return errBody
+		}
+		if len(b.data) == 0 {
+			return io.EOF // the generated code takes this for an empty message
+		}
+		if protojson.Unmarshal(b.data, m) != nil {
+			return errBody
+		}
+		for _, fd := range b.bound {
+			if m.ProtoReflect().Has(fd) {
+				return errBody // the path would overwrite it unseen
+			}
+		}
+		return nil
+	})
+}

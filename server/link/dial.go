@@ -1,0 +1,133 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/pki"
+	"github.com/tongcha/tongcha/server/platform"
+)
+
+// Dial is how the hub reaches platforms and carriers.
+type Dial struct {
+	// Credentials are the hub's leaf and roots, read at every handshake.
+	Credentials pki.Credentials
+	// TrustDomain is the one that peers' identities must be of.
+	TrustDomain string
+	// Dialer opens a connection to HOST:PORT; nil means TCP.
+	Dialer func(ctx context.Context, address string) (net.Conn, error)
+}
+
+const (
+	receiveLimit  = 256 << 10 // bytes of one message
+	headerLimit   = 8 << 10   // bytes of one header list
+	connectWithin = 3 * time.Second
+)
+
+// open makes the connection to one peer; it does not wait for it. The wire has
+// tight limits so that a bad peer costs little, and no pings while no call is
+// open, since stock servers cut clients that send them.
+//
+// The window is fixed: the automatic one sends pings of its own and grows to
+// 16 MiB for a peer that pours data in.
+func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *trouble) (*grpc.ClientConn, error) {
+	want := pki.Identity{TrustDomain: d.TrustDomain, Role: role, ID: string(id)}
+	dialer := d.Dialer
+	if dialer == nil {
+		dialer = func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		}
+	}
+	return grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(noting{credentials.NewTLS(pki.ClientConfig(d.Credentials, want)), trouble}),
+		grpc.WithContextDialer(trouble.watch(dialer)),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 15 * time.Second},
+			MinConnectTimeout: connectWithin,
+		}),
+		// Pings are rare: calls end sooner. What counts is the timeout, by which
+		// unacknowledged data ends a dead connection (TCP_USER_TIMEOUT).
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: time.Minute, Timeout: 10 * time.Second}),
+		grpc.WithIdleTimeout(0), // stay connected
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithMaxHeaderListSize(headerLimit),
+		grpc.WithStaticStreamWindowSize(receiveLimit),
+		grpc.WithStaticConnWindowSize(4*receiveLimit),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receiveLimit)),
+	)
+}
+
+// checkAddress takes HOST:PORT with a host and a port from 1 to 65535.
+//
+// Errors: fault.AddressInvalid.
+func checkAddress(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return fault.AddressInvalid.On("address")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fault.AddressInvalid.On("address")
+	}
+	return nil
+}
+
+// noting notes why handshakes fail. gRPC tells the callers too, but in a text
+// that may repeat what the peer sent.
+type noting struct {
+	credentials.TransportCredentials
+	trouble *trouble
+}
+
+// ClientHandshake is the handshake itself.
+func (n noting) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	n.trouble.set(handshakeProblem(ctx, err))
+	return conn, info, err
+}
+
+// Clone keeps the notes.
+func (n noting) Clone() credentials.TransportCredentials {
+	return noting{n.TransportCredentials.Clone(), n.trouble}
+}
+
+func handshakeProblem(ctx context.Context, err error) string {
+	if err == nil {
+		return ""
+	}
+	if peer, ok := errors.AsType[*pki.PeerError](err); ok {
+		return peer.Problem
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "it does not speak TLS"
+	}
+	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+		return "it accepts connections but does not finish the TLS handshake"
+	}
+	return "the TLS handshake fails"
+}
+
+func dialProblem(err error) string {
+	if err == nil {
+		return ""
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "it refuses connections"
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return "the host of its address does not exist"
+	}
+	return "it can't be reached"
+}

@@ -1,0 +1,183 @@
+package link
+
+import (
+	"cmp"
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
+	"github.com/tongcha/tongcha/server/platform"
+)
+
+const (
+	probeWithin = 5 * time.Second
+	firstPause  = time.Second // grows to ProbeEvery until the first success
+	maxProducts = 32
+	maxName     = 64 // characters of a name
+	mostBatch   = 256
+)
+
+// probe asks for a description now and then again, until the remote closes. It
+// is the liveness check: a unary call crosses proxies and tells that the
+// connector works, which a ping doesn't.
+func (r *remote) probe() {
+	pause, seen := firstPause, false
+	for {
+		if r.describe() {
+			seen = true
+		}
+		wait := r.opts.ProbeEvery
+		if !seen {
+			wait, pause = min(pause, wait), min(2*pause, wait)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-r.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// describe asks once, keeps the result and reports whether the platform serves.
+func (r *remote) describe() bool {
+	ctx, cancel := context.WithTimeout(r.ctx, probeWithin)
+	defer cancel()
+	resp, err := r.client.Describe(ctx, &connectorv1.DescribeRequest{})
+	if r.ctx.Err() != nil {
+		return false
+	}
+	problem := ""
+	if err != nil {
+		problem = r.probeProblem(err)
+	} else {
+		problem = descriptionProblem(resp, r.Info().ID)
+	}
+	if problem != "" {
+		r.unwell(problem)
+		return false
+	}
+	r.described(resp)
+	return true
+}
+
+func (r *remote) unwell(problem string) {
+	before := r.Info()
+	r.change(func(i *platform.Info) { i.Health, i.Problem = platform.HealthNotServing, problem })
+	if before.Health != platform.HealthNotServing || before.Problem != problem {
+		r.log.Warn("platform is not serving", "problem", problem)
+	}
+}
+
+// described takes a sound description over. Where the catalogue has a name or a
+// page, the catalogue wins.
+func (r *remote) described(d *connectorv1.DescribeResponse) {
+	before := r.Info()
+	r.change(func(i *platform.Info) {
+		i.Functions = functionsOf(d.GetFunctions())
+		i.UnbindMode, _ = modeOf(d.GetUnbindMode())
+		i.MaxBatch = min(max(int(d.GetMaxBatch()), 1), mostBatch)
+		i.Products = productsOf(d.GetProducts())
+		i.DisplayName = cmp.Or(r.entry.DisplayName, clean(d.GetDisplayName(), maxName))
+		i.SelfServiceURL = cmp.Or(r.entry.SelfServiceURL, pageOrNone(d.GetSelfServiceUrl()))
+		i.Health, i.Problem, i.LastSeen = platform.HealthServing, "", time.Now()
+	})
+	if before.Health != platform.HealthServing {
+		r.log.Info("platform is serving")
+	}
+	now := r.Info().Functions
+	if first := before.LastSeen.IsZero(); r.opts.OnDescribe != nil && (first || now != before.Functions) {
+		r.opts.OnDescribe(before.ID, now)
+	}
+}
+
+// probeProblem says why a probe failed, in our own words.
+func (r *remote) probeProblem(err error) string {
+	if breach(err) {
+		return "its description is too large or no protobuf message"
+	}
+	code := status.Code(err)
+	switch code {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		if t := r.trouble.text(); t != "" {
+			return t
+		}
+		if code == codes.DeadlineExceeded {
+			return "it does not answer Describe in time"
+		}
+		return "it is unavailable or closes the connection; it may not accept the hub's certificate"
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return "it refuses the hub"
+	case codes.Unimplemented:
+		return "it does not implement Describe"
+	}
+	return "Describe fails with " + codeName(code)
+}
+
+var majorOne = regexp.MustCompile(`^1\.\d{1,4}$`)
+
+// descriptionProblem says what is wrong with a description; empty for nothing.
+func descriptionProblem(d *connectorv1.DescribeResponse, id platform.ID) string {
+	functions := functionsOf(d.GetFunctions())
+	_, known := modeOf(d.GetUnbindMode())
+	switch {
+	case d.GetPlatformId() != string(id):
+		return "it describes itself as another platform"
+	case !majorOne.MatchString(d.GetProtocolVersion()):
+		return "it speaks another protocol version than 1"
+	case functions == 0:
+		return "it offers no function"
+	case functions.Has(platform.FunctionUnbind) && !known:
+		return "it offers UNBIND without an unbind mode"
+	}
+	return ""
+}
+
+// functionsOf skips functions that this hub doesn't know: a later minor version
+// may have more.
+func functionsOf(list []connectorv1.Function) platform.Functions {
+	var f platform.Functions
+	for _, one := range list {
+		switch one {
+		case connectorv1.Function_FUNCTION_LOOKUP:
+			f |= platform.FunctionLookup
+		case connectorv1.Function_FUNCTION_UNBIND:
+			f |= platform.FunctionUnbind
+		case connectorv1.Function_FUNCTION_NUMBER_EVENTS:
+			f |= platform.FunctionNumberEvents
+		}
+	}
+	return f
+}
+
+func modeOf(m connectorv1.UnbindMode) (platform.UnbindMode, bool) {
+	mode := platform.UnbindMode(strings.TrimPrefix(m.String(), "UNBIND_MODE_"))
+	if !slices.Contains([]platform.UnbindMode{platform.ModeSync, platform.ModeAsync, platform.ModeRedirect}, mode) {
+		return "", false
+	}
+	return mode, true
+}
+
+func pageOrNone(s string) string {
+	if !pageURL(s) {
+		return ""
+	}
+	return s
+}
+
+func productsOf(list []string) []string {
+	var out []string
+	for _, p := range list[:min(len(list), maxProducts)] {
+		if p = clean(p, maxName); p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,120 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/phone"
+	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/seal"
+)
+
+// ReportUnbind implements hub.v1.MembershipService.
+func (h *handlers) ReportUnbind(ctx context.Context, r *hubv1.ReportUnbindRequest) (*hubv1.ReportUnbindResponse, error) {
+	if !seal.IsID(r.GetOrderId()) {
+		return nil, fault.UnbindNotFound.New()
+	}
+	report, err := parseReport(r)
+	if err != nil {
+		return nil, err
+	}
+	o, changed, err := h.o.Unbind.Report(ctx, platformOf(ctx), r.GetOrderId(), report)
+	if err != nil {
+		return nil, err
+	}
+	return &hubv1.ReportUnbindResponse{Applied: changed, State: o.State.String()}, nil
+}
+
+func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
+	out := platform.Report{Time: time.Now()}
+	switch r.GetState() {
+	case hubv1.ReportedState_REPORTED_STATE_IN_REVIEW:
+		out.Stage = platform.StageInReview
+	case hubv1.ReportedState_REPORTED_STATE_COMPLETED:
+		out.Stage = platform.StageCompleted
+	case hubv1.ReportedState_REPORTED_STATE_ACTION_REQUIRED:
+		out.Stage, out.ActionURL = platform.StageActionRequired, r.GetActionUrl()
+		if !isActionURL(out.ActionURL) {
+			return out, fault.ReportInvalid.On("actionUrl")
+		}
+	case hubv1.ReportedState_REPORTED_STATE_REFUSED:
+		out.Stage, out.RefusalReason, out.RefusalText = platform.StageRefused, r.GetRefusalReason(), r.GetRefusalText()
+		if !platform.IsRefusalReason(out.RefusalReason) {
+			return out, fault.ReportInvalid.On("refusalReason")
+		}
+		if !isPlainText(out.RefusalText, 200) {
+			return out, fault.ReportInvalid.On("refusalText")
+		}
+	default:
+		return out, fault.ReportInvalid.On("state")
+	}
+	if ts := r.GetStateTime(); ts != nil {
+		at, err := parsePast(ts, "stateTime")
+		if err != nil {
+			return out, err
+		}
+		out.Time = at
+	}
+	return out, nil
+}
+
+func isActionURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && len(s) <= 512 && u.Scheme == "https" && u.Host != "" && u.User == nil
+}
+
+// isPlainText refuses control characters, the bidirectional overrides that make
+// a text read otherwise than it is, and anything that looks like a number.
+func isPlainText(s string, most int) bool {
+	digits, runes := 0, 0
+	for _, r := range s {
+		runes++
+		if unicode.IsControl(r) || strings.ContainsRune("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f", r) {
+			return false
+		}
+		if !unicode.IsDigit(r) {
+			digits = 0
+			continue
+		}
+		if digits++; digits >= 7 {
+			return false
+		}
+	}
+	return runes <= most
+}
+
+// CheckNumber implements hub.v1.MembershipService.
+func (h *handlers) CheckNumber(ctx context.Context, r *hubv1.CheckNumberRequest) (*hubv1.CheckNumberResponse, error) {
+	number, err := phone.ParseNumber(r.GetPhoneNumber())
+	if err != nil {
+		return nil, err
+	}
+	since, err := parsePast(r.GetSince(), "since")
+	if err != nil {
+		return nil, err
+	}
+	if wait := h.checks.wait(string(platformOf(ctx))); wait > 0 {
+		return nil, fault.CheckRate.New().WithRetry(wait)
+	}
+	if h.o.Carrier == nil {
+		return &hubv1.CheckNumberResponse{Change: hubv1.NumberChange_NUMBER_CHANGE_NO_DATA}, nil
+	}
+	change, horizon, err := h.o.Carrier.CheckHolder(ctx, number, since)
+	if err != nil {
+		return nil, fault.CarrierDown.Wrap(fmt.Errorf("check holder: %w", err)).WithRetry(5 * time.Second)
+	}
+	resp := &hubv1.CheckNumberResponse{Change: hubv1.NumberChange_NUMBER_CHANGE_NO_DATA, DataHorizon: stamp(horizon)}
+	switch change {
+	case platform.ChangeNone:
+		resp.Change = hubv1.NumberChange_NUMBER_CHANGE_UNCHANGED
+	case platform.ChangeHands:
+		resp.Change = hubv1.NumberChange_NUMBER_CHANGE_CHANGED
+	}
+	return resp, nil
+}

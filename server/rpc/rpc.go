@@ -1,0 +1,225 @@
+// Package rpc is the hub's gRPC surface: handlers, the interceptors every call
+// passes whichever way it came, the authorisation table and the translation of
+// faults.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
+	oversightv1 "github.com/tongcha/tongcha/gen/go/tongcha/oversight/v1"
+	"github.com/tongcha/tongcha/server/coverage"
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/lookup"
+	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/unbind"
+	"github.com/tongcha/tongcha/server/verify"
+)
+
+// The limits of every server. docs/errors.md lists them.
+const (
+	maxReceive = 256 << 10
+	maxHeaders = 8 << 10
+	maxStreams = 100
+)
+
+// Catalogue is what the handlers ask of the catalogue. Its methods never block.
+type Catalogue interface {
+	// Entries returns every catalogued platform, ordered by id.
+	Entries() []platform.Entry
+	// Info returns what is known of a joined or suspended platform.
+	Info(platform.ID) (platform.Info, bool)
+	// Functions is what the platform offers now; none unless it is joined.
+	Functions(platform.ID) platform.Functions
+}
+
+// Options configures a Server.
+type Options struct {
+	Verify    *verify.Service
+	Lookup    *lookup.Service
+	Unbind    *unbind.Service
+	Catalogue Catalogue
+	Carrier   platform.Carrier // may be nil
+	Coverage  func(context.Context) (coverage.Report, error)
+	// IsMember reports whether a platform's certificate is still good for calls.
+	IsMember func(id string) bool
+	// OpenCoverage lets everybody read the coverage figures.
+	OpenCoverage bool
+	// ChecksPerSecond bounds CheckNumber, per platform.
+	ChecksPerSecond float64
+	// Observe is told every call that ended; may be nil.
+	Observe func(method string, code codes.Code, took time.Duration)
+	Logger  *slog.Logger
+}
+
+// Server makes gRPC servers that share the same handlers.
+type Server struct {
+	o      Options
+	health *health.Server
+	checks *limiter
+}
+
+// New returns a Server. Its health is NOT_SERVING until SetServing.
+func New(o Options) *Server {
+	s := &Server{o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond))}
+	s.SetServing(false)
+	return s
+}
+
+// SetServing changes what the health service says.
+func (s *Server) SetServing(ok bool) {
+	state := healthv1.HealthCheckResponse_NOT_SERVING
+	if ok {
+		state = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", state)
+}
+
+// Outer makes the server for platforms, carriers and regulators. creds must
+// demand and verify client certificates.
+func (s *Server) Outer(creds grpc.ServerOption) *grpc.Server {
+	return s.build(false, creds)
+}
+
+// Inner makes the server for the gateway's in-memory connection.
+func (s *Server) Inner() *grpc.Server { return s.build(true) }
+
+func (s *Server) build(inner bool, more ...grpc.ServerOption) *grpc.Server {
+	opts := append([]grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxReceive), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(streams(inner)),
+		grpc.ChainUnaryInterceptor(s.unary(inner)), grpc.ChainStreamInterceptor(s.stream(inner)),
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return Status(fault.MethodUnknown.New()).Err() }),
+	}, more...)
+	g := grpc.NewServer(opts...)
+	h := &handlers{Server: s}
+	hubv1.RegisterCatalogueServiceServer(g, h)
+	hubv1.RegisterVerificationServiceServer(g, h)
+	hubv1.RegisterLookupServiceServer(g, h)
+	hubv1.RegisterUnbindServiceServer(g, h)
+	hubv1.RegisterMembershipServiceServer(g, h)
+	oversightv1.RegisterCoverageServiceServer(g, h)
+	healthv1.RegisterHealthServer(g, s.health)
+	if !inner {
+		reflection.Register(g)
+	}
+	return g
+}
+
+// streams bounds the calls of one connection. All people share the gateway's.
+func streams(inner bool) uint32 {
+	if inner {
+		return 1 << 20
+	}
+	return maxStreams
+}
+
+// unary is the one interceptor: who, may they, run, recover, translate, note.
+func (s *Server) unary(inner bool) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		began := time.Now()
+		c, err := s.admit(ctx, info.FullMethod, inner)
+		var resp any
+		if err == nil {
+			resp, err = s.guard(func() (any, error) { return next(withCaller(ctx, c), req) })
+		}
+		return resp, s.ended(ctx, info.FullMethod, c, began, err)
+	}
+}
+
+func (s *Server) stream(inner bool) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		began := time.Now()
+		ctx := ss.Context()
+		c, err := s.admit(ctx, info.FullMethod, inner)
+		if err == nil {
+			_, err = s.guard(func() (any, error) { return nil, next(srv, &callerStream{ss, withCaller(ctx, c)}) })
+		}
+		return s.ended(ctx, info.FullMethod, c, began, err)
+	}
+}
+
+type callerStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context is the stream's, with the caller in it.
+func (s *callerStream) Context() context.Context { return s.ctx }
+
+func (s *Server) admit(ctx context.Context, method string, inner bool) (caller, error) {
+	c, err := s.identify(ctx, inner)
+	if err != nil {
+		return c, err
+	}
+	return c, s.authorise(ctx, method, &c)
+}
+
+// guard turns a panic into an error. Its stack goes to the log, its value does
+// not: it may hold what a person typed.
+func (s *Server) guard(run func() (any, error)) (resp any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Logger.Error("panic in a handler", "kind", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			resp, err = nil, fault.InternalError.New()
+		}
+	}()
+	return run()
+}
+
+// ended notes the call and translates its error.
+func (s *Server) ended(ctx context.Context, method string, c caller, began time.Time, err error) error {
+	st := statusOf(err)
+	took := time.Since(began)
+	if s.o.Observe != nil {
+		s.o.Observe(method, st.Code(), took)
+	}
+	level := slog.LevelDebug
+	if st.Code() == codes.Internal || st.Code() == codes.Unavailable {
+		level = slog.LevelError
+	}
+	attrs := []any{"method", method, "code", st.Code().String(), "ms", took.Milliseconds()}
+	if c.identity.ID != "" {
+		attrs = append(attrs, "role", string(c.identity.Role), "peer", c.identity.ID)
+	}
+	if err != nil {
+		attrs = append(attrs, "error", err.Error())
+	}
+	s.o.Logger.Log(ctx, level, "call", attrs...)
+	return st.Err()
+}
+
+// statusOf keeps a status that a stock service (health, reflection) made.
+func statusOf(err error) *status.Status {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return Status(err)
+	}
+	if st, ok := status.FromError(err); ok {
+		return st
+	}
+	return Status(err)
+}
+
+// handlers implements the services.
+type handlers struct {
+	hubv1.UnimplementedCatalogueServiceServer
+	hubv1.UnimplementedVerificationServiceServer
+	hubv1.UnimplementedLookupServiceServer
+	hubv1.UnimplementedUnbindServiceServer
+	hubv1.UnimplementedMembershipServiceServer
+	oversightv1.UnimplementedCoverageServiceServer
+	*Server
+}

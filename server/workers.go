@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tongcha/tongcha/server/fault"
+)
+
+// workers are what a hub does by itself while it serves: dispatch orders, flush
+// figures, forget what is over.
+type workers struct {
+	h      *Hub
+	failed chan<- error
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+}
+
+// The rhythm of the workers.
+const (
+	flushEvery = 10 * time.Second
+	sweepEvery = time.Minute
+	sweepBatch = 500 // records of one transaction, so that it holds up nobody
+)
+
+func newWorkers(h *Hub, failed chan<- error) *workers {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &workers{h: h, failed: failed, ctx: ctx, cancel: cancel}
+}
+
+func (w *workers) start() {
+	w.all.Go(func() {
+		if err := w.h.dispatch.Run(w.ctx); err != nil {
+			w.failed <- fmt.Errorf("dispatcher: %w", err)
+		}
+	})
+	w.all.Go(func() { w.every(flushEvery, w.flush) })
+	w.all.Go(func() { w.every(sweepEvery, w.sweep) })
+}
+
+func (w *workers) every(d time.Duration, do func(context.Context) error) {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		if err := do(w.ctx); err != nil && w.ctx.Err() == nil && !errors.Is(err, fault.StoreFailed) {
+			w.h.cfg.Logger.Error("housekeeping failed", "error", err)
+		}
+		select {
+		case <-t.C:
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
+// flush adds the counted answers to the store's. A crash loses at most what was
+// counted since the last flush.
+func (w *workers) flush(ctx context.Context) error {
+	taken := w.h.counter.Take()
+	if len(taken) == 0 {
+		return nil
+	}
+	if err := w.h.store.FlushTallies(ctx, taken); err != nil {
+		w.h.counter.PutBack(taken)
+		return fmt.Errorf("flush figures: %w", err)
+	}
+	return nil
+}
+
+func (w *workers) sweep(ctx context.Context) error {
+	for {
+		more, err := w.h.store.Sweep(ctx, time.Now(), sweepBatch)
+		if err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// stop ends the workers, then flushes what is left.
+func (w *workers) stop(ctx context.Context) error {
+	w.cancel()
+	done := make(chan struct{})
+	go func() { w.all.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return errors.New("work under way did not end in time; its orders are due again at the next start")
+	}
+	return w.flush(ctx)
+}
