@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 
@@ -19,6 +21,25 @@ var errBody = errors.New("body is not the message")
 type codec struct{ runtime.JSONPb }
 
 func newCodec() *codec { return &codec{runtime.JSONPb{MarshalOptions: marshal}} }
+
+// Marshal prints without spaces: protojson's vary from build to build, and an
+// answer should not.
+func (c *codec) Marshal(v any) ([]byte, error) {
+	text, err := c.JSONPb.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return compact(text)
+}
+
+func compact(text []byte) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(len(text))
+	if err := json.Compact(&b, text); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
 
 // StreamContentType is the media type of the watch: one JSON value per line.
 func (*codec) StreamContentType(any) string { return "application/x-ndjson" }

@@ -115,6 +115,9 @@ func (h *handler) write(w http.ResponseWriter, st *status.Status) {
 		st, retry, info = status.New(codes.Internal, fault.InternalError.Text("zh-CN")), nil, nil
 		text, _ = marshal.Marshal(st.Proto())
 	}
+	if tight, err := compact(text); err == nil {
+		text = tight
+	}
 	code := runtime.HTTPStatusFromCode(st.Code())
 	if c, ok := httpOnly[fault.Reason(info.GetReason())]; ok {
 		code = c

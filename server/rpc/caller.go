@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"net/netip"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
@@ -77,13 +78,31 @@ func fromTLS(state tls.ConnectionState) (caller, error) {
 
 func fromGateway(ctx context.Context) caller {
 	md, _ := metadata.FromIncomingContext(ctx)
-	c := caller{fromGateway: true, address: first(md, metaAddress)}
+	c := caller{fromGateway: true, address: network(first(md, metaAddress))}
 	if uri := first(md, metaPeer); uri != "" {
 		if id, err := pki.ParseIdentityURI(uri); err == nil {
 			c.identity = id
 		}
 	}
 	return c
+}
+
+// network is what counts as one address for limits: one for IPv4, a /64 for
+// IPv6, of which any subscriber has a whole one.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	p, err := ip.Prefix(64)
+	if err != nil {
+		return ip.String()
+	}
+	return p.String()
 }
 
 func first(md metadata.MD, k string) string {
