@@ -121,14 +121,20 @@ const firstAnswerWait = 3 * time.Second
 //
 // Errors: fault.PlatformExists.
 func (c *Catalogue) Add(ctx context.Context, e platform.Entry) (platform.Info, error) {
-	if old, ok := c.entry(e.ID); ok && old.Address != "" {
-		return platform.Info{}, fault.PlatformExists.On("platformId")
-	}
-	if err := c.Put(ctx, e); err != nil {
+	if err := c.add(ctx, e); err != nil {
 		return platform.Info{}, err
 	}
 	c.log.InfoContext(ctx, "platform joined", "platform", e.ID)
 	return c.firstAnswer(ctx, e.ID), nil
+}
+
+func (c *Catalogue) add(ctx context.Context, e platform.Entry) error {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	if old, ok := c.entry(e.ID); ok && old.Address != "" {
+		return fault.PlatformExists.On("platformId")
+	}
+	return c.put(ctx, e)
 }
 
 // firstAnswer waits until the platform was probed once, or a little while.
@@ -159,7 +165,13 @@ func (c *Catalogue) Put(ctx context.Context, e platform.Entry) error {
 }
 
 func (c *Catalogue) put(ctx context.Context, e platform.Entry) error {
-	old, known, err := c.record(ctx, e)
+	if _, err := platform.ParseID(string(e.ID)); err != nil {
+		return err
+	}
+	if e.Address != "" && !platform.IsAddress(e.Address) { // once on disk it would keep the hub from starting
+		return fault.AddressInvalid.On("address")
+	}
+	e, old, err := c.record(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -167,28 +179,29 @@ func (c *Catalogue) put(ctx context.Context, e platform.Entry) error {
 		return nil
 	}
 	defer c.wake()
-	if known && old.Address != "" {
+	if old.Address != "" {
 		return c.roster.Update(e)
 	}
 	return c.roster.Join(e)
 }
 
-// record puts the entry on disk and returns what it replaced. When it was added
-// and what its connector offered stay.
-func (c *Catalogue) record(ctx context.Context, e platform.Entry) (old platform.Entry, known bool, err error) {
+// record puts the entry on disk and returns it and what it replaced (zero for
+// none). When it was added and what its connector offered stay.
+func (c *Catalogue) record(ctx context.Context, e platform.Entry) (now, old platform.Entry, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old, known = c.entry(e.ID); known {
+	old, known := c.entry(e.ID)
+	if known {
 		e.AddTime = old.AddTime
 		if e.Functions == 0 {
 			e.Functions = old.Functions
 		}
 	}
 	if err := c.store.PutPlatform(ctx, e); err != nil {
-		return old, known, fmt.Errorf("record platform: %w", err)
+		return e, old, fmt.Errorf("record platform: %w", err)
 	}
 	c.replace(e)
-	return old, known, nil
+	return e, old, nil
 }
 
 // replace makes the next snapshot of the entries.

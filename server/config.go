@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tongcha/tongcha/server/lookup"
+	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/verify"
 )
@@ -92,6 +93,16 @@ func (c Config) Check() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	c.checkDoors(need)
+	c.checkFiles(need)
+	c.checkNames(need)
+	c.checkLimits(need)
+	return errors.Join(errs...)
+}
+
+type needFunc func(ok bool, format string, args ...any)
+
+func (c Config) checkDoors(need needFunc) {
 	need(c.Data != "", "no data folder: give --data")
 	need(c.Sender != nil, "no way to send codes: give --sms-gateway")
 	need(c.Logger != nil, "no logger")
@@ -105,23 +116,46 @@ func (c Config) Check() error {
 	}
 	need((c.HTTPCert == "") == (c.HTTPKey == ""), "--http-cert and --http-key go together")
 	need(c.HTTPCert != "" || loopback(c.HTTP), "--http listens beyond this machine without TLS: give --http-cert and --http-key, or listen on 127.0.0.1 behind a proxy that has TLS")
-	for _, f := range []string{c.HTTPCert, c.HTTPKey, c.CalendarFile} {
-		if f != "" {
-			_, err := os.Stat(f)
-			need(err == nil, "%s can't be read", f)
+	need(c.ShutdownDelay >= 0, "--shutdown-delay must not be negative")
+}
+
+func (c Config) checkFiles(need needFunc) {
+	for _, f := range []struct{ flag, path string }{{"--http-cert", c.HTTPCert}, {"--http-key", c.HTTPKey}, {"--calendar", c.CalendarFile}} {
+		if f.path != "" {
+			_, err := os.Stat(f.path)
+			need(err == nil, "%s: %s can't be read; give a file that exists", f.flag, f.path)
 		}
 	}
 	if c.KeyFile != "" {
 		_, err := os.Stat(c.KeyFile)
-		need(err == nil, "the key file %s can't be read; make one with: tongcha keys new %s", c.KeyFile, c.KeyFile)
+		need(err == nil, "--keys: the key file %s can't be read; make one with: tongcha keys new %s", c.KeyFile, c.KeyFile)
 	} else {
 		need(c.MakeKeys, "no key file: give --keys, made with: tongcha keys new FILE")
 	}
+}
+
+func (c Config) checkNames(need needFunc) {
+	_, err := pki.ParseIdentityURI("spiffe://" + c.TrustDomain + "/hub/hub")
+	need(err == nil, "--trust-domain must be 1 to 255 characters of a-z 0-9 . _ -, such as hub.example")
+	_, err = platform.ParseID(c.ID)
+	need(err == nil, "--hub-id must be 2 to 64 characters of a-z 0-9 . _ -")
+	seen := make(map[string]bool)
 	for _, k := range c.Carriers {
 		_, err := platform.ParseID(k.ID)
-		need(err == nil, "a carrier's id must be 2 to 64 characters of a-z 0-9 . _ -")
+		need(err == nil, "--carrier: a carrier's id must be 2 to 64 characters of a-z 0-9 . _ -")
+		need(platform.IsAddress(k.Address), "--carrier: the address of %s must be HOST:PORT", k.ID)
+		need(!seen[k.ID], "--carrier: %s is given twice; name each carrier once", k.ID)
+		seen[k.ID] = true
 	}
-	return errors.Join(errs...)
+}
+
+// checkLimits refuses a limit of 0, which would mean none, or that nothing works.
+func (c Config) checkLimits(need needFunc) {
+	v, l := c.Verify, c.Lookup
+	need(min(v.Tries, v.CodesPerDay, v.AddressPerDay, v.SuffixPerDay, v.SuffixPerMon, l.PerSession, l.PerNumberDay, c.OrdersPerDay) > 0,
+		"every limit must be at least 1; begin with DefaultConfig")
+	need(min(v.Resend, v.CodeLife, v.SessionIdle, v.SessionLife, l.PlatformDeadline, l.FinalAfter, l.KeepAfterFinal) > 0 && c.ConfirmFloor >= 0,
+		"every duration of a limit must be positive; begin with DefaultConfig")
 }
 
 // loopback reports whether an address is reached from this machine alone.

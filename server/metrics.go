@@ -44,7 +44,9 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 	return m
 }
 
-func (m *metrics) handler() http.Handler { return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}) }
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
 
 func (m *metrics) observeHTTP(route string, code int, d time.Duration) {
 	m.http.WithLabelValues(route, strconv.Itoa(code)).Observe(d.Seconds())

@@ -120,7 +120,7 @@ func lockFolder(data string) (func(), error) {
 // codes are printed, another code can be had after 1 s, and the daily and
 // per-address caps are out of the way.
 func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error) {
-	const cap = 10_000
+	const most = 10_000
 	cfg := server.DefaultConfig()
 	log, err := newLogger(f.logLevel)
 	if err != nil {
@@ -131,13 +131,13 @@ func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error)
 	cfg.Sender = sms.NewPrinter(out)
 	cfg.OpenCoverage = true
 	cfg.Verify.Resend = time.Second
-	raise(&cfg.Verify, cap)
-	cfg.OrdersPerDay, cfg.Lookup.PerNumberDay = cap, cap
+	raise(&cfg.Verify, most)
+	cfg.OrdersPerDay, cfg.Lookup.PerNumberDay = most, most
 	return cfg, nil
 }
 
-func raise(l *verify.Limits, cap int) {
-	l.CodesPerDay, l.AddressPerDay, l.SuffixPerDay, l.SuffixPerMon = cap, cap, cap, cap
+func raise(l *verify.Limits, most int) {
+	l.CodesPerDay, l.AddressPerDay, l.SuffixPerDay, l.SuffixPerMon = most, most, most, most
 }
 
 // openSimulated opens the simulated rows and imports files, or the rows of the

@@ -9,12 +9,16 @@ import (
 	"syscall"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run returns the exit code. A second signal ends the process at once.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	if err := newRoot().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "tongcha: "+explain(err))
-		stop()
-		os.Exit(exitCode(err))
+		return exitCode(err)
 	}
+	return 0
 }

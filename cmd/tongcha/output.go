@@ -46,14 +46,14 @@ func writeJSON(w io.Writer, v any) error {
 		return fmt.Errorf("encode: %w", err)
 	}
 	// protojson varies its spaces on purpose; a fixed form suits scripts.
-	var any any
-	if err := json.Unmarshal(body, &any); err != nil {
+	var tree any
+	if err := json.Unmarshal(body, &tree); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(any)
+	return e.Encode(tree)
 }
 
 // write prints the table with aligned columns; Chinese characters take two

@@ -29,7 +29,32 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
 	root.PersistentFlags().String("data", ".tongcha", "data folder")
 	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newKeys(), newVersion())
+	root.SetFlagErrorFunc(misused)
+	strict(root)
 	return root
+}
+
+// strict makes every wrong word on a command line a usage error; a group of
+// commands takes no word but theirs.
+func strict(cmd *cobra.Command) {
+	check := cmd.Args
+	if !cmd.Runnable() {
+		check = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return misused(cmd, err)
+		}
+		return nil
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+}
+
+func misused(cmd *cobra.Command, err error) error {
+	return usageError("%w; see `%s --help`", err, cmd.CommandPath())
 }
 
 // hubFolder is where in the data folder the hub keeps its own.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tongcha/tongcha/connectors/sdk"
@@ -174,14 +175,16 @@ func (s *simulation) join(ctx context.Context, c *server.Catalogue) error {
 // stop ends every server; what a platform has not reported yet is asked for at
 // the next start.
 func (s *simulation) stop() {
+	var all sync.WaitGroup
 	for _, p := range s.platforms {
 		if p.server != nil {
-			_ = p.server.Stop()
+			all.Go(func() { _ = p.server.Stop() })
 		}
 	}
 	if s.carrier != nil {
-		_ = s.carrier.Stop()
+		all.Go(func() { _ = s.carrier.Stop() })
 	}
+	all.Wait()
 	for _, r := range s.reporters {
 		_ = r.Close()
 	}

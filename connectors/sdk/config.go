@@ -103,23 +103,23 @@ func (c Config) check() error {
 	case !validID(c.PlatformID):
 		return errors.New("PlatformID must be 2 to 64 characters of a-z 0-9 . _ -")
 	case c.Listener == nil && c.Address == "":
-		return errors.New("Address or Listener is required")
+		return errors.New("neither Address nor Listener is set")
 	case c.MaxBatch < 1 || c.MaxBatch > 256:
 		return errors.New("MaxBatch must be 1 to 256")
 	case c.Concurrency < 1:
-		return errors.New("Concurrency must be positive")
+		return errors.New("the field Concurrency must be positive")
 	case c.UnbindTimeout < 0 || c.DrainTimeout < 0:
 		return errors.New("UnbindTimeout and DrainTimeout must be positive")
 	case utf8.RuneCountInString(c.DisplayName) > 64:
 		return errors.New("DisplayName must have at most 64 characters")
 	case len(c.Products) > 32:
-		return errors.New("Products must be at most 32")
+		return errors.New("the field Products takes at most 32")
 	case c.SelfServiceURL != "" && !httpsURL(c.SelfServiceURL):
 		return errors.New("SelfServiceURL must be an https URL of at most 512 bytes")
 	}
 	for i, p := range c.Products {
 		if p == "" || utf8.RuneCountInString(p) > 64 {
-			return fmt.Errorf("Products[%d] must have 1 to 64 characters", i)
+			return fmt.Errorf("the field Products[%d] must have 1 to 64 characters", i)
 		}
 	}
 	return nil

@@ -162,11 +162,11 @@ func (o *orders) remember(id string, old entry, d digest, out Outcome) (Outcome,
 }
 
 func (o *orders) status(ctx context.Context, orderID string) (Outcome, error) {
-	statuser, ok := o.handler.(UnbindStatuser)
+	asker, ok := o.handler.(UnbindStatuser)
 	if !ok {
 		return Outcome{}, ErrUnknownOrder
 	}
-	return statuser.UnbindStatus(ctx, orderID)
+	return asker.UnbindStatus(ctx, orderID)
 }
 
 // public is the error as callers see it.

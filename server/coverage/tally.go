@@ -14,7 +14,7 @@ import (
 // of at most Bound(i) ms; the last one holds all that took longer.
 const Buckets = 48
 
-// Bound is the upper end of bucket i in milliseconds: 1, 1.25, 1.56 … about 20 s,
+// Bound is the upper end of bucket i in milliseconds: 1, 1.25, 1.56 … about 29 s,
 // so that a percentile is off by at most a quarter. The bounds never change, so
 // that counts of different days can be added.
 func Bound(i int) float64 {

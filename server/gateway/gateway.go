@@ -198,7 +198,7 @@ func notAllowed(w *writer, allow string) error {
 // panicked answers for a handler that panicked. The value is not logged, as it
 // may hold what was typed; its type and the stack are.
 func (h *handler) panicked(w *writer, c *call, v any) {
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
 	h.Logger.Error("handler panicked", "route", c.label, "type", typeName(v), "stack", string(debug.Stack()))

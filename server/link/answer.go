@@ -96,7 +96,7 @@ func answerTime(t *timestamppb.Timestamp, now time.Time) (time.Time, bool) {
 
 func checkAccount(a *connectorv1.Account, split bool) (platform.Account, bool) {
 	ref, product := a.GetAccountRef(), a.GetProduct()
-	if ref == "" || len(ref) > maxRef || !printableASCII(ref) || !plain(product, maxProduct) {
+	if ref == "" || len(ref) > maxRef || !platform.IsPrintableASCII(ref) || !platform.IsPlainText(product, maxProduct) {
 		return platform.Account{}, false
 	}
 	period, ok := periodOf(a.GetPeriod())

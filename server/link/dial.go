@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -74,11 +73,7 @@ func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *troub
 //
 // Errors: fault.AddressInvalid.
 func checkAddress(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
-		return fault.AddressInvalid.On("address")
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+	if !platform.IsAddress(address) {
 		return fault.AddressInvalid.On("address")
 	}
 	return nil

@@ -85,7 +85,7 @@ func (r *remote) described(d *connectorv1.DescribeResponse) {
 		i.UnbindMode, _ = modeOf(d.GetUnbindMode())
 		i.MaxBatch = min(max(int(d.GetMaxBatch()), 1), mostBatch)
 		i.Products = productsOf(d.GetProducts())
-		i.DisplayName = cmp.Or(r.entry.DisplayName, clean(d.GetDisplayName(), maxName))
+		i.DisplayName = cmp.Or(r.entry.DisplayName, platform.CleanText(d.GetDisplayName(), maxName))
 		i.SelfServiceURL = cmp.Or(r.entry.SelfServiceURL, pageOrNone(d.GetSelfServiceUrl()))
 		i.Health, i.Problem, i.LastSeen = platform.HealthServing, "", time.Now()
 	})
@@ -166,7 +166,7 @@ func modeOf(m connectorv1.UnbindMode) (platform.UnbindMode, bool) {
 }
 
 func pageOrNone(s string) string {
-	if !pageURL(s) {
+	if !platform.IsPageURL(s) {
 		return ""
 	}
 	return s
@@ -175,7 +175,7 @@ func pageOrNone(s string) string {
 func productsOf(list []string) []string {
 	var out []string
 	for _, p := range list[:min(len(list), maxProducts)] {
-		if p = clean(p, maxName); p != "" {
+		if p = platform.CleanText(p, maxName); p != "" {
 			out = append(out, p)
 		}
 	}

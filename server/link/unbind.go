@@ -74,14 +74,14 @@ func checkReport(u *connectorv1.UnbindResult, now time.Time) (platform.Report, e
 	case connectorv1.UnbindState_UNBIND_STATE_REFUSED:
 		rep.Stage = platform.StageRefused
 		rep.RefusalReason = strings.TrimPrefix(u.GetRefusalReason().String(), "REFUSAL_REASON_")
-		rep.RefusalText = clean(u.GetRefusalText(), maxRefusalText)
+		rep.RefusalText = platform.CleanText(u.GetRefusalText(), maxRefusalText)
 		if !platform.IsRefusalReason(rep.RefusalReason) {
 			return platform.Report{}, malformed
 		}
 	case connectorv1.UnbindState_UNBIND_STATE_ACTION_REQUIRED:
 		rep.Stage = platform.StageActionRequired
 		rep.ActionURL = u.GetActionUrl()
-		if !pageURL(rep.ActionURL) {
+		if !platform.IsPageURL(rep.ActionURL) {
 			return platform.Report{}, malformed
 		}
 	default:

@@ -14,7 +14,7 @@ import (
 type access uint8
 
 const (
-	nobody    access = iota // the default: a method that is not listed is denied
+	nobody    access = iota // not even this: a method that is not listed is unknown to everybody
 	anyPerson               // anybody at the gateway
 	session                 // a person with an open session, at the gateway
 	member                  // a platform, by its certificate
@@ -49,7 +49,11 @@ var methods = map[string]access{
 // authorise lets the caller through or says why not. For a method that needs a
 // session the session is looked up and put into the caller.
 func (s *Server) authorise(ctx context.Context, method string, c *caller) error {
-	switch methods[method] {
+	need, known := methods[method]
+	if !known {
+		return fault.MethodUnknown.New()
+	}
+	switch need {
 	case anyPerson:
 		if c.fromGateway {
 			return nil

@@ -64,17 +64,21 @@ func (h *handlers) WatchLookup(r *hubv1.WatchLookupRequest, stream hubv1.LookupS
 	ctx := stream.Context()
 	since := 0
 	for {
+		began := time.Now()
 		l, err := h.o.Lookup.Wait(ctx, sessionOf(ctx).Subject, r.GetLookupId(), maxWait, since)
 		if err != nil {
 			return err
 		}
 		if l.Revision > since || l.Complete {
 			if err := stream.Send(&hubv1.WatchLookupResponse{Lookup: lookupMessage(l)}); err != nil {
-				return err
+				return fault.RequestCanceled.Wrap(err)
 			}
 		}
 		if l.Complete {
 			return nil
+		}
+		if l.Revision <= since && time.Since(began) < maxWait {
+			return fault.ShuttingDown.New() // waits end early only then
 		}
 		since = l.Revision
 	}

@@ -3,10 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
-	"unicode"
 
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 	"github.com/tongcha/tongcha/server/fault"
@@ -14,6 +11,8 @@ import (
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/seal"
 )
+
+const maxRefusalText = 200 // characters
 
 // ReportUnbind implements hub.v1.MembershipService.
 func (h *handlers) ReportUnbind(ctx context.Context, r *hubv1.ReportUnbindRequest) (*hubv1.ReportUnbindResponse, error) {
@@ -40,7 +39,7 @@ func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
 		out.Stage = platform.StageCompleted
 	case hubv1.ReportedState_REPORTED_STATE_ACTION_REQUIRED:
 		out.Stage, out.ActionURL = platform.StageActionRequired, r.GetActionUrl()
-		if !isActionURL(out.ActionURL) {
+		if !platform.IsPageURL(out.ActionURL) {
 			return out, fault.ReportInvalid.On("actionUrl")
 		}
 	case hubv1.ReportedState_REPORTED_STATE_REFUSED:
@@ -48,7 +47,7 @@ func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
 		if !platform.IsRefusalReason(out.RefusalReason) {
 			return out, fault.ReportInvalid.On("refusalReason")
 		}
-		if !isPlainText(out.RefusalText, 200) {
+		if !platform.IsPlainText(out.RefusalText, maxRefusalText) || platform.HoldsNumber(out.RefusalText) {
 			return out, fault.ReportInvalid.On("refusalText")
 		}
 	default:
@@ -59,34 +58,11 @@ func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
 		if err != nil {
 			return out, err
 		}
-		out.Time = at
+		if at.Before(out.Time) { // a clock ahead of ours must not make the next word look old
+			out.Time = at
+		}
 	}
 	return out, nil
-}
-
-func isActionURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && len(s) <= 512 && u.Scheme == "https" && u.Host != "" && u.User == nil
-}
-
-// isPlainText refuses control characters, the bidirectional overrides that make
-// a text read otherwise than it is, and anything that looks like a number.
-func isPlainText(s string, most int) bool {
-	digits, runes := 0, 0
-	for _, r := range s {
-		runes++
-		if unicode.IsControl(r) || strings.ContainsRune("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f", r) {
-			return false
-		}
-		if !unicode.IsDigit(r) {
-			digits = 0
-			continue
-		}
-		if digits++; digits >= 7 {
-			return false
-		}
-	}
-	return runes <= most
 }
 
 // CheckNumber implements hub.v1.MembershipService.

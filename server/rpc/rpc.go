@@ -130,11 +130,13 @@ func streams(inner bool) uint32 {
 func (s *Server) unary(inner bool) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		began := time.Now()
-		c, err := s.admit(ctx, info.FullMethod, inner)
-		var resp any
-		if err == nil {
-			resp, err = s.guard(func() (any, error) { return next(withCaller(ctx, c), req) })
-		}
+		var c caller
+		resp, err := s.guard(func() (_ any, err error) {
+			if c, err = s.admit(ctx, info.FullMethod, inner); err != nil {
+				return nil, err
+			}
+			return next(withCaller(ctx, c), req)
+		})
 		return resp, s.ended(ctx, info.FullMethod, c, began, err)
 	}
 }
@@ -143,10 +145,13 @@ func (s *Server) stream(inner bool) grpc.StreamServerInterceptor {
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		began := time.Now()
 		ctx := ss.Context()
-		c, err := s.admit(ctx, info.FullMethod, inner)
-		if err == nil {
-			_, err = s.guard(func() (any, error) { return nil, next(srv, &callerStream{ss, withCaller(ctx, c)}) })
-		}
+		var c caller
+		_, err := s.guard(func() (_ any, err error) {
+			if c, err = s.admit(ctx, info.FullMethod, inner); err != nil {
+				return nil, err
+			}
+			return nil, next(srv, &callerStream{ss, withCaller(ctx, c)})
+		})
 		return s.ended(ctx, info.FullMethod, c, began, err)
 	}
 }
@@ -181,7 +186,10 @@ func (s *Server) guard(run func() (any, error)) (resp any, err error) {
 
 // ended notes the call and translates its error.
 func (s *Server) ended(ctx context.Context, method string, c caller, began time.Time, err error) error {
-	st := statusOf(err)
+	st := statusOf(method, err)
+	if _, known := methods[method]; !known {
+		method = "unknown" // the caller chose it: no label and no line of a log is made of it
+	}
 	took := time.Since(began)
 	if s.o.Observe != nil {
 		s.o.Observe(method, st.Code(), took)
@@ -201,8 +209,12 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 	return st.Err()
 }
 
-// statusOf keeps a status that a stock service (health, reflection) made.
-func statusOf(err error) *status.Status {
+// statusOf keeps a status that a stock service (health, reflection) made. One in
+// an error of ours is of another connection, and its text is somebody else's.
+func statusOf(method string, err error) *status.Status {
+	if methods[method] != anyPeer {
+		return Status(err)
+	}
 	var f *fault.Error
 	if errors.As(err, &f) {
 		return Status(err)

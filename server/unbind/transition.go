@@ -156,11 +156,12 @@ func (o *Order) allows(t Transition) bool {
 	return o.State.Rank() == rankOpen
 }
 
-// isNews reports whether a word of equal rank is not older than what is known.
-// IN_REVIEW and ACTION_REQUIRED alternate by the platform's own time; of two
-// words of the same time an answer to the hub's question is the later one.
+// isNews reports whether a word of equal rank is newer than what is known, by
+// the platform's own time: IN_REVIEW and ACTION_REQUIRED alternate, and a late
+// page does not replace a newer one. Of two words of one time an answer to the
+// hub's question is the later one.
 func (o *Order) isNews(t Transition) bool {
-	if t.to == o.State || !t.attempted.IsZero() {
+	if !t.attempted.IsZero() {
 		return !t.report.Time.Before(o.ReportTime)
 	}
 	return t.report.Time.After(o.ReportTime)

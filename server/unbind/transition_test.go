@@ -60,7 +60,9 @@ var moves = []struct {
 	{"reported action required", reported(platform.StageActionRequired), []unbind.State{queued, appealed}, action, []unbind.State{review}},
 	{"reported completed", reported(platform.StageCompleted), open, completed, nil},
 	{"reported refused", reported(platform.StageRefused), open, refused, nil},
-	{"retry", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Retry(a, "UNAVAILABLE", a.Ended.Add(time.Minute)) }), []unbind.State{appealed}, queued, nil},
+	{"retry", byHub(func(a unbind.Attempt) unbind.Transition {
+		return unbind.Retry(a, "UNAVAILABLE", a.Ended.Add(time.Minute))
+	}), []unbind.State{appealed}, queued, nil},
 	{"snooze", byHub(func(a unbind.Attempt) unbind.Transition {
 		return unbind.Snooze(a, "RESOURCE_EXHAUSTED", a.Ended.Add(time.Minute))
 	}), []unbind.State{appealed}, queued, nil},
