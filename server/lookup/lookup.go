@@ -224,11 +224,13 @@ func (s *Service) plan(only []platform.ID) ([]Row, map[int]platform.Platform, er
 			rows[i].State = platform.NotAsked
 		default:
 			info := p.Info()
-			rows[i].State, rows[i].Functions = platform.Pending, info.Functions
+			rows[i].State, rows[i].Functions = platform.NotAsked, info.Functions
 			if rows[i].SelfServiceURL == "" {
 				rows[i].SelfServiceURL = info.SelfServiceURL
 			}
-			targets[i] = p
+			if info.AnswersLookups() {
+				rows[i].State, targets[i] = platform.Pending, p
+			}
 		}
 		delete(wanted, e.ID)
 	}

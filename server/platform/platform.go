@@ -100,6 +100,10 @@ type Info struct {
 	LastSeen   time.Time
 }
 
+// AnswersLookups reports whether the platform is worth asking. One that has not
+// said what it offers yet is.
+func (i Info) AnswersLookups() bool { return i.Functions == 0 || i.Functions.Has(FunctionLookup) }
+
 // Platform is a joined platform. All methods are safe for concurrent use.
 type Platform interface {
 	// Info is what is known now. It never blocks.

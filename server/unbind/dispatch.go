@@ -258,6 +258,9 @@ func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Tran
 		return now, nil
 	case now.Sub(o.HolderChecked) < d.o.HolderStale:
 		return time.Time{}, nil
+	case now.Sub(o.CreateTime) > d.o.MaxAge:
+		t := Abandon(Attempt{Ended: now}, "TOO_OLD")
+		return time.Time{}, &t
 	}
 	t := HolderUnknown(now, now.Add(holderAgain))
 	return time.Time{}, &t

@@ -98,6 +98,7 @@ type Order struct {
 	NextTime      time.Time // when the hub acts on it next; zero once it has ended
 	HolderChecked time.Time // when the carrier last said that the number is the person's
 	ReportTime    time.Time // the platform's time of the last change between states of equal rank
+	Run           int64     // which run of the store took it
 	RefusalReason string
 	RefusalText   string
 	ActionURL     string

@@ -59,7 +59,8 @@ type Enqueue struct {
 	Items       []Item
 }
 
-// Item is an order to make, or why none is made for the platform.
+// Item is an order to make, or why none is made for the platform. Enqueue sets
+// the order's Run.
 type Item struct {
 	Platform platform.ID
 	Order    *Order

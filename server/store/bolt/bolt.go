@@ -33,6 +33,7 @@ type Store struct {
 	breakOnce sync.Once
 
 	leases leases
+	run    int64 // how often the file was opened
 }
 
 // Open opens or makes the file. Personal fields are sealed with keys.
@@ -79,6 +80,7 @@ func (s *Store) begin() error {
 			return err
 		}
 		m.Opens++
+		s.run = m.GetOpens()
 		s.leases.begin(m.GetOpens())
 		return save(tx, bucketMeta, metaKey, m)
 	})

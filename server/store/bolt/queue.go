@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -87,6 +86,7 @@ func (s *Store) place(tx *bbolt.Tx, e unbind.Enqueue) ([]unbind.Placed, error) {
 			p.Reason = fault.DailyLimit
 			refused++
 		default:
+			item.Order.Run = s.run
 			if err := s.putOrder(tx, unbind.Order{}, *item.Order); err != nil {
 				return nil, err
 			}
@@ -252,35 +252,31 @@ func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.T
 }
 
 // Cancel implements unbind.Queue. The order is kept from being claimed until the
-// cancellation is on disk.
+// cancellation is on disk. An order of an earlier run may have been sent when
+// that run ended, which the disk does not know of, so it can't be cancelled.
 func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
-	if o, err := s.Order(ctx, subject, id); err != nil || o.State.Final() {
-		return unbind.Order{}, errors.Join(err, terminal(o))
-	}
-	if !s.leases.pinFree(id, time.Now()) {
+	o, err := s.Order(ctx, subject, id)
+	switch {
+	case err != nil:
+		return unbind.Order{}, err
+	case o.State.Final():
+		return unbind.Order{}, fault.AlreadyTerminal.New()
+	case !s.leases.pinFree(id, time.Now()):
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
-	var out unbind.Order
-	err := s.update(ctx, func(tx *bbolt.Tx) error {
-		o, err := s.getOrder(tx, id)
+	err = s.update(ctx, func(tx *bbolt.Tx) error {
+		o, err = s.getOrder(tx, id)
 		switch {
 		case err != nil:
 			return err
 		case o.State.Final():
 			return fault.AlreadyTerminal.New()
-		case o.State != unbind.Queued || o.Attempts > 0:
+		case o.State != unbind.Queued || o.Attempts > 0 || o.Run != s.run:
 			return fault.AlreadySent.New()
 		}
-		out, _, err = s.apply(tx, id, t)
+		o, _, err = s.apply(tx, id, t)
 		return err
 	})
-	return out, err
-}
-
-func terminal(o unbind.Order) error {
-	if o.ID == "" {
-		return nil
-	}
-	return fault.AlreadyTerminal.New()
+	return o, err
 }

@@ -39,8 +39,8 @@ func (s *Store) OpenVerification(ctx context.Context, v verify.Verification, l v
 }
 
 // admitCode checks every limit and returns the number's guard as it is once the
-// code is sent. Tries belong to the number: a new code does not renew them
-// before their window is over.
+// code is sent. Tries belong to the number: a new code does not renew them but
+// makes their window last until it ends itself.
 func admitCode(tx *bbolt.Tx, v verify.Verification, l verify.Limits) (*recordv1.NumberGuard, error) {
 	now := v.CreateTime
 	g := new(recordv1.NumberGuard)
@@ -51,10 +51,11 @@ func admitCode(tx *bbolt.Tx, v verify.Verification, l verify.Limits) (*recordv1.
 		return nil, fault.CodeResendTooSoon.New().WithRetry(wait)
 	}
 	if wait := moment(g.GetWindowEnd()).Sub(now); g.GetWindowEnd() == nil || wait <= 0 {
-		g.WindowEnd, g.TriesLeft = stamp(now.Add(l.CodeLife)), int32(l.Tries)
-	} else if g.GetTriesLeft() == 0 {
+		g.TriesLeft = int32(l.Tries)
+	} else if g.GetTriesLeft() <= 0 {
 		return nil, fault.CodeResendTooSoon.New().WithRetry(wait)
 	}
+	g.WindowEnd = stamp(v.ExpireTime)
 	for _, c := range []struct {
 		kind  string
 		index []byte
@@ -112,7 +113,9 @@ func (s *Store) WithdrawVerification(ctx context.Context, id string) error {
 		if _, err := load(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
 			return err
 		}
-		g.LastCodeTime = nil
+		if moment(g.GetLastCodeTime()).Equal(moment(v.GetCreateTime())) { // else a later code was sent
+			g.LastCodeTime = nil
+		}
 		if err := save(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
 			return err
 		}

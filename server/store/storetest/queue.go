@@ -74,8 +74,9 @@ func enqueueIdempotent(f *fixture) {
 	a := f.alice()
 	shop, bank := f.order(a, "shop", f.now, "r1", "r2"), f.order(a, "bank", f.now, "r3")
 	e := f.request(a, item(shop), unbind.Item{Platform: "video", Reason: fault.NotLookedUp}, item(bank))
+	placed := f.enqueue(e) // which sets the orders' Run
 	want := []unbind.Placed{{Platform: "shop", Order: *shop}, {Platform: "video", Reason: fault.NotLookedUp}, {Platform: "bank", Order: *bank}}
-	f.same("placed", f.enqueue(e), want)
+	f.same("placed", placed, want)
 	f.reopen()
 
 	again := e
@@ -140,10 +141,10 @@ func standingOrder(f *fixture) {
 	}
 	f.reopen()
 	f.same("the wider order", place(a, "shop", "r3"), wider)
-	_, err := f.Cancel(f.ctx, a.subject, first, unbind.CancelledByPerson(f.now))
+	_, _, err := f.Report(f.ctx, "shop", first, f.reported(platform.StageCompleted, f.now))
 	f.ok(err)
 	f.same("after the end of the older", place(a, "shop", "r3"), wider)
-	_, err = f.Cancel(f.ctx, a.subject, wider, unbind.CancelledByPerson(f.now))
+	_, _, err = f.Report(f.ctx, "shop", wider, f.reported(platform.StageCompleted, f.now))
 	f.ok(err)
 	f.reopen()
 	if id := place(a, "shop", "r3"); id == wider {

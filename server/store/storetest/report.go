@@ -17,6 +17,7 @@ var reportCases = map[string]func(*fixture){
 	"ReportMakesPollingDue": reportMakesPollingDue,
 	"Cancel":                cancel,
 	"CancelAfterAttempt":    cancelAfterAttempt,
+	"CancelAfterRestart":    cancelAfterRestart,
 }
 
 func (f *fixture) reported(stage platform.Stage, at time.Time) unbind.Transition {
@@ -146,4 +147,16 @@ func cancelAfterAttempt(f *fixture) {
 	f.ok(err)
 	refuse()
 	f.same("open", f.orderOf(a, o.ID).State, unbind.InReview)
+}
+
+// cancelAfterRestart: a crash in a first attempt leaves no trace of it.
+func cancelAfterRestart(f *fixture) {
+	a := f.alice()
+	o := f.order(a, "shop", f.now.Add(-time.Hour), "r")
+	f.enqueue(f.request(a, item(o)))
+	f.claim(1)
+	f.reopen()
+	_, err := f.Cancel(f.ctx, a.subject, o.ID, unbind.CancelledByPerson(f.now))
+	f.refused(err, fault.AlreadySent)
+	f.same("due again", len(f.claim(1)), 1)
 }

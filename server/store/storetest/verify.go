@@ -150,8 +150,8 @@ func tries(f *fixture) {
 	}
 	at = at.Add(l.Resend)
 	e := f.refused(f.OpenVerification(f.ctx, f.verification(f.alice(), at), l), fault.CodeResendTooSoon)
-	f.same("retry", e.RetryAfter, f.now.Add(l.CodeLife).Sub(at))
-	third := f.send(f.alice(), f.now.Add(l.CodeLife))
+	f.same("retry", e.RetryAfter, second.ExpireTime.Sub(at))
+	third := f.send(f.alice(), second.ExpireTime)
 	f.same("a new window", f.try(third, wrongCode, platform.AttestMatch, third.CreateTime), verify.Verdict{AttemptsLeft: 4})
 }
 

@@ -281,7 +281,8 @@ type NumberGuard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When the last code was sent.
 	LastCodeTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=last_code_time,json=lastCodeTime,proto3" json:"last_code_time,omitempty"`
-	// Until when tries_left counts; a new code before that does not renew it.
+	// Until when tries_left counts: the end of the newest code. A new code before
+	// that does not renew the tries.
 	WindowEnd *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=window_end,json=windowEnd,proto3" json:"window_end,omitempty"`
 	// How many wrong codes are left in the window.
 	TriesLeft int32 `protobuf:"varint,3,opt,name=tries_left,json=triesLeft,proto3" json:"tries_left,omitempty"`
@@ -1021,6 +1022,8 @@ type Order struct {
 	History []*OrderHistory `protobuf:"bytes,14,rep,name=history,proto3" json:"history,omitempty"`
 	// An OrderSecret.
 	Sealed []byte `protobuf:"bytes,15,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Which opening of the file took the order: Meta.opens at that time.
+	Run int64 `protobuf:"varint,17,opt,name=run,proto3" json:"run,omitempty"`
 	// The platform's time of the last report that alternated between IN_REVIEW and
 	// ACTION_REQUIRED.
 	ReportTime    *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
@@ -1161,6 +1164,13 @@ func (x *Order) GetSealed() []byte {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *Order) GetRun() int64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
 }
 
 func (x *Order) GetReportTime() *timestamppb.Timestamp {
@@ -1706,7 +1716,7 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12!\n" +
-	"\ferror_reason\x18\x03 \x01(\tR\verrorReason\"\xaf\x05\n" +
+	"\ferror_reason\x18\x03 \x01(\tR\verrorReason\"\xc1\x05\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vplatform_id\x18\x02 \x01(\tR\n" +
@@ -1726,7 +1736,8 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x0erefusal_reason\x18\f \x01(\tR\rrefusalReason\x12F\n" +
 	"\x11holder_check_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0fholderCheckTime\x129\n" +
 	"\ahistory\x18\x0e \x03(\v2\x1f.tongcha.record.v1.OrderHistoryR\ahistory\x12\x16\n" +
-	"\x06sealed\x18\x0f \x01(\fR\x06sealed\x12;\n" +
+	"\x06sealed\x18\x0f \x01(\fR\x06sealed\x12\x10\n" +
+	"\x03run\x18\x11 \x01(\x03R\x03run\x12;\n" +
 	"\vreport_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportTime\"\xd4\x01\n" +
 	"\vOrderSecret\x12!\n" +
