@@ -31,18 +31,28 @@ type Catalogue struct {
 	log    *slog.Logger
 
 	changes sync.Mutex // held over a whole change, so that the roster follows in order
+	dialled bool       // the roster follows; guarded by changes
 	mu      sync.Mutex // held while the store and entries change, never while the roster does
 	entries atomic.Pointer[[]platform.Entry]
 }
 
-// load reads the entries and joins those with an address.
+// load reads the entries. Nobody is dialled before connect.
 func (c *Catalogue) load(ctx context.Context) error {
 	entries, err := c.store.Platforms(ctx)
 	if err != nil {
 		return fmt.Errorf("read catalogue: %w", err)
 	}
 	c.entries.Store(&entries)
-	for _, e := range entries {
+	return nil
+}
+
+// connect joins every entry with an address; from then on the roster follows
+// each change.
+func (c *Catalogue) connect() error {
+	c.changes.Lock()
+	defer c.changes.Unlock()
+	c.dialled = true
+	for _, e := range c.Entries() {
 		if e.Address == "" {
 			continue
 		}
@@ -75,12 +85,10 @@ func (c *Catalogue) Info(id platform.ID) (platform.Info, bool) {
 	return p.Info(), true
 }
 
-// Functions is what the platform offers now; none unless it is joined.
+// Functions is what the platform offers; none unless it has joined. A suspended
+// platform still takes orders: they wait until it is resumed.
 func (c *Catalogue) Functions(id platform.ID) platform.Functions {
-	info, ok := c.Info(id)
-	if !ok || info.Suspended {
-		return 0
-	}
+	info, _ := c.Info(id)
 	return info.Functions
 }
 
@@ -175,7 +183,7 @@ func (c *Catalogue) put(ctx context.Context, e platform.Entry) error {
 	if err != nil {
 		return err
 	}
-	if e.Address == "" {
+	if e.Address == "" || !c.dialled {
 		return nil
 	}
 	defer c.wake()

@@ -70,8 +70,8 @@ func OpenAuthority(data, trustDomain string) (*pki.Authority, error) {
 	return a, nil
 }
 
-// Open checks the configuration and builds a hub: the database is open and the
-// roster connects, but nothing listens. Close it, or Serve it, which closes it.
+// Open checks the configuration and builds a hub: the database is open, but
+// nothing listens and no platform is dialled. Close it, or Serve it, which closes it.
 func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err

@@ -46,6 +46,10 @@ func (h *Hub) Serve(ctx context.Context, ready func(Addresses)) error {
 		l.close()
 		return errors.Join(err, h.Close())
 	}
+	if err := h.catalogue.connect(); err != nil {
+		l.close()
+		return errors.Join(err, s.conn.Close(), h.Close())
+	}
 	s.start()
 	h.ready.Store(true)
 	h.rpc.SetServing(true)

@@ -82,7 +82,7 @@ func runDev(cmd *cobra.Command, f *devFlags) error {
 	}
 	return hub.Serve(cmd.Context(), func(a server.Addresses) {
 		sim.hubAt(a.GRPC)
-		banner{Addresses: a, Data: filepath.Dir(folder), Took: time.Since(began), Sim: sim, OwnFiles: f.accounts != "" || f.holders != ""}.print(cmd.OutOrStdout())
+		banner{Addresses: a, Data: filepath.Dir(folder), Took: time.Since(began), Sim: sim, OwnFiles: f.accounts != "" || f.holders != "" || !hasDemo(data)}.print(cmd.OutOrStdout())
 	})
 }
 
@@ -141,7 +141,8 @@ func raise(l *verify.Limits, most int) {
 }
 
 // openSimulated opens the simulated rows and imports files, or the rows of the
-// demonstration where none are given.
+// demonstration where none are given. A folder that began with other rows goes
+// on with those alone.
 func openSimulated(dir string, f *devFlags) (*simulator.Data, error) {
 	data, err := simulator.OpenData(dir)
 	if err != nil {
@@ -155,6 +156,9 @@ func openSimulated(dir string, f *devFlags) (*simulator.Data, error) {
 
 func importAll(data *simulator.Data, f *devFlags) error {
 	if f.accounts == "" && f.holders == "" {
+		if len(data.PlatformIDs()) > 0 && !hasDemo(data) {
+			return nil
+		}
 		return importDemo(data)
 	}
 	if err := importFile("--accounts", f.accounts, data.ImportAccounts); err != nil {

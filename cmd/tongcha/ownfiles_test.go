@@ -142,6 +142,26 @@ func checkWrongSuffix(t *testing.T, h *hub, w *world) {
 	}
 }
 
+// TestOwnFolderGoesOn starts a folder of own rows again without naming the
+// files: the rows of the demonstration do not join them.
+func TestOwnFolderGoesOn(t *testing.T) {
+	t.Parallel()
+	const suffix = "019999"
+	data := filepath.Join(t.TempDir(), "data")
+	h := startDev(t, data,
+		"--accounts", write(t, "accounts.csv", "platform_id,phone_number,product,bound_at,id_suffix\nmall,"+demoNumber+",账号,2015-01-01,\n"),
+		"--holders", write(t, "holders.csv", "phone_number,id_suffix,holder_since\n"+demoNumber+","+suffix+",2016-01-01\n"))
+	p := h.verified(demoNumber, suffix)
+	h.stop()
+	p = p.at(startDev(t, data))
+	l := p.lookUp("mall", "sim-sync")
+	wantRow(t, l, "mall", split{1, 0})
+	wantRow(t, l, "sim-sync", split{})
+	if out := p.hub.stdout.String(); strings.Contains(out, demoNumber) {
+		t.Errorf("a number is offered that has no rows:\n%s", out)
+	}
+}
+
 // TestBadRows starts with files that have one bad row: the start has to fail,
 // name the line, and repeat nothing that stands in it.
 func TestBadRows(t *testing.T) {

@@ -102,7 +102,7 @@ func newPlatformAdd() *cobra.Command {
 				}
 				p := resp.GetPlatform()
 				if p.GetHealth() != "SERVING" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s has joined, but its connector does not answer yet (%s); the hub keeps trying.\n", p.GetPlatformId(), dash(p.GetProblem()))
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s has joined, but its connector does not answer yet (%s); the hub keeps trying.\n", p.GetPlatformId(), dash(p.GetProblem()))
 				}
 				return emit(cmd, p, platformTable(p))
 			})

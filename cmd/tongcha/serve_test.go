@@ -99,6 +99,7 @@ func TestServe(t *testing.T) {
 	h, operations := startServe(t, data, args...)
 	h.wait(h.stderr, 0, `"level":"WARN".*no carrier is configured`)
 	checkDoors(t, h, operations)
+	h.expected = "SMS_UNAVAILABLE"
 
 	p := serveVerified(t, h, gateway)
 	if p.holderSince != nil {

@@ -33,13 +33,19 @@ var demoAccounts string
 var demoHolders string
 
 func importDemo(data *simulator.Data) error {
-	if _, err := data.ImportAccounts(strings.NewReader(demoAccounts), rowChecks()); err != nil {
-		return fmt.Errorf("demonstration accounts: %w", err)
-	}
 	if _, err := data.ImportHolders(strings.NewReader(demoHolders), rowChecks()); err != nil {
 		return fmt.Errorf("demonstration holders: %w", err)
 	}
+	if _, err := data.ImportAccounts(strings.NewReader(demoAccounts), rowChecks()); err != nil {
+		return fmt.Errorf("demonstration accounts: %w", err)
+	}
 	return nil
+}
+
+// hasDemo reports whether the demonstration's rows were imported; those of the
+// platform that never answers stay for ever.
+func hasDemo(data *simulator.Data) bool {
+	return len(data.Accounts("sim-silent", "+86"+demoNumber)) > 0
 }
 
 // simPlatform is a simulated platform and its place in the catalogue.

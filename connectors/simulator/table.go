@@ -113,12 +113,12 @@ func csvError(err error) error {
 
 func (t *table) platformID(i int) (string, error) {
 	s := t.get(i)
-	ok := len(s) >= 2 && len(s) <= 64
+	ok := len(s) >= 2 && len(s) <= 64 && !strings.ContainsRune("._-", rune(s[0]))
 	for _, c := range []byte(s) {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-')
 	}
 	if !ok {
-		return "", t.wrong(i, "want 2 to 64 characters of a-z 0-9 . _ -")
+		return "", t.wrong(i, "want 2 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit")
 	}
 	return strings.Clone(s), nil
 }

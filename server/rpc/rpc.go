@@ -42,7 +42,7 @@ type Catalogue interface {
 	Entries() []platform.Entry
 	// Info returns what is known of a joined or suspended platform.
 	Info(platform.ID) (platform.Info, bool)
-	// Functions is what the platform offers now; none unless it is joined.
+	// Functions is what the platform offers; none unless it has joined.
 	Functions(platform.ID) platform.Functions
 }
 

@@ -23,10 +23,8 @@ type DispatchOptions struct {
 	AtOnce         int           // attempts at once at all platforms [256]
 	AttemptTimeout time.Duration // of one call [10 s]
 	MaxAge         time.Duration // then an order that was never taken is abandoned [30 d]
-	// HolderFresh is how long a carrier's word about the holder is taken without
-	// asking again [1 min], HolderStale how long it may stand if the carrier
-	// can't be asked [24 h].
-	HolderFresh time.Duration
+	// HolderStale is how long the carrier's last word about the holder stands
+	// while it can't be asked again [24 h].
 	HolderStale time.Duration
 	// Observe is told every attempt that was made: its platform, its outcome in
 	// one word and how long it took. May be nil.
@@ -42,7 +40,6 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	}
 	set(&o.AttemptTimeout, 10*time.Second)
 	set(&o.MaxAge, 30*24*time.Hour)
-	set(&o.HolderFresh, time.Minute)
 	set(&o.HolderStale, 24*time.Hour)
 	if o.PerPlatform == 0 {
 		o.PerPlatform = 4
@@ -241,11 +238,11 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 	return Retry(a, code, NextTry(a.Ended, o.Attempts+1, rand.Float64()))
 }
 
-// checkHolder asks the carrier whether the number is still the person's. A
-// transition is returned where the order must not be sent now.
+// checkHolder asks the carrier, before every attempt, whether the number is still
+// the person's. A transition is returned where the order must not be sent now.
 func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Transition) {
 	now := time.Now()
-	if d.o.Carrier == nil || o.BoundBefore.IsZero() || o.State != Queued || now.Sub(o.HolderChecked) < d.o.HolderFresh {
+	if d.o.Carrier == nil || o.BoundBefore.IsZero() || o.State != Queued {
 		return time.Time{}, nil
 	}
 	change, _, err := d.o.Carrier.CheckHolder(ctx, o.Number, o.BoundBefore)
