@@ -190,7 +190,7 @@ func (s *service) IssueCertificate(_ context.Context, r *adminv1.IssueCertificat
 	}
 	id, err := platform.ParseID(r.GetId())
 	if err != nil {
-		return nil, err
+		return nil, fault.PlatformIDInvalid.On("id")
 	}
 	pair, expire, err := s.o.Authority.Issue(role, string(id), pki.IssueOptions{Hosts: pki.LocalHosts()})
 	if err != nil {

@@ -225,9 +225,6 @@ func (w *world) Info(id platform.ID) (platform.Info, bool) {
 // Functions is what a peer offers.
 func (w *world) Functions(id platform.ID) platform.Functions {
 	info, _ := w.Info(id)
-	if info.Suspended {
-		return 0
-	}
 	return info.Functions
 }
 

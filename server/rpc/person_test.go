@@ -160,3 +160,6 @@ func (p *person) get(id string) *hubv1.Unbind {
 	p.w.must(err)
 	return resp.GetUnbind()
 }
+
+// codeOf is the code of an error that gRPC itself makes, without our details.
+func codeOf(err error) codes.Code { return status.Code(err) }
