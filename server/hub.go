@@ -287,7 +287,7 @@ func (h *Hub) Close() error {
 		h.roster.Close()
 	}
 	for _, c := range h.carriers {
-		c.Close()
+		_ = c.Close() // fails only where closed before
 	}
 	if h.store == nil {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -241,15 +242,7 @@ func (s *serving) stop() error {
 	time.Sleep(h.cfg.ShutdownDelay)
 	h.lookups.Drain()
 	h.unbinds.Drain()
-	drain, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	if err := s.http.Shutdown(drain); err != nil {
-		_ = s.http.Close()
-	}
-	stopGRPC(drain, s.outer)
-	stopGRPC(drain, s.admin)
-	_ = s.conn.Close()
-	stopGRPC(drain, s.inner)
+	s.closeDoors()
 	last, cancelLast := context.WithTimeout(context.Background(), stopTime)
 	defer cancelLast()
 	h.lookups.Close(last)
@@ -260,6 +253,23 @@ func (s *serving) stop() error {
 	err = errors.Join(err, h.Close())
 	h.cfg.Logger.Info("stopped", "clean", err == nil)
 	return err
+}
+
+// closeDoors lets the requests that have begun end, all doors at the same time,
+// so that a stream that somebody holds open cuts nobody else short; then the pipe
+// from REST to gRPC, which is empty by then.
+func (s *serving) closeDoors() {
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var all sync.WaitGroup
+	all.Go(func() { stopGRPC(drain, s.outer) })
+	all.Go(func() { stopGRPC(drain, s.admin) })
+	if err := s.http.Shutdown(drain); err != nil {
+		_ = s.http.Close()
+	}
+	_ = s.conn.Close()
+	stopGRPC(drain, s.inner)
+	all.Wait()
 }
 
 // stopGRPC lets calls end until ctx does.

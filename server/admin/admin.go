@@ -146,7 +146,7 @@ func (s *service) GetPlatform(_ context.Context, r *adminv1.GetPlatformRequest) 
 // SuspendPlatform implements admin.v1.AdminService.
 func (s *service) SuspendPlatform(ctx context.Context, r *adminv1.SuspendPlatformRequest) (*adminv1.SuspendPlatformResponse, error) {
 	if !platform.IsPlainText(r.GetReason(), 200) {
-		return nil, fault.NameInvalid.On("reason")
+		return nil, fault.NoteInvalid.On("reason")
 	}
 	info, err := s.o.Catalogue.Suspend(ctx, platform.ID(r.GetPlatformId()), r.GetReason())
 	if err != nil {

@@ -106,7 +106,7 @@ func TestRefusedPlatforms(t *testing.T) {
 	}
 	for _, reason := range []string{strings.Repeat("长", 201), "a\x1b[31m", "a\u202eb"} {
 		_, err := d.SuspendPlatform(t.Context(), &adminv1.SuspendPlatformRequest{PlatformId: "shop", Reason: reason})
-		d.wants("reason", err, fault.NameInvalid, "reason")
+		d.wants("reason", err, fault.NoteInvalid, "reason")
 	}
 	if len(d.catalogue.by) != 0 {
 		t.Errorf("%v", d.catalogue.by)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 )
 
 // maxSocketPath is what a Unix socket's address holds on every system we know,
@@ -22,18 +21,24 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("admin: remove old socket: %w", err)
 	}
-	short, done, err := shorten(path)
+	// It gets its name when its mode is right, so that nobody else opens it before.
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("admin: remove old socket: %w", err)
+	}
+	short, done, err := shorten(fresh)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	old := syscall.Umask(0o177) // so that nobody can open it before a chmod
 	l, err := net.Listen("unix", short)
-	syscall.Umask(old)
 	if err != nil {
 		return nil, fmt.Errorf("admin: open socket %s: %w", path, err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin: open socket %s: %w", path, err), l.Close())
+	}
 	return &listener{Listener: l, path: path}, nil
 }
 

@@ -46,7 +46,8 @@ func TestBuckets(t *testing.T) {
 		var tally coverage.Tally
 		tally.Add(answered(took))
 		want := 0
-		for ms := float64(took) / 1e6; coverage.Bound(want)*(1+1e-9) < ms; want++ {
+		for coverage.Bound(want)*(1+1e-9) < float64(took)/1e6 {
+			want++
 		}
 		if tally.Times[want] != 1 {
 			t.Fatalf("%v does not lie in bucket %d (up to %v ms)", took, want, coverage.Bound(want))

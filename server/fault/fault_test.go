@@ -148,15 +148,15 @@ func TestOf(t *testing.T) {
 }
 
 func TestCopies(t *testing.T) {
-	base := fault.VerifyFailed.New().With("attemptsLeft", "4")
+	base := fault.VerificationFailed.New().With("attemptsLeft", "4")
 	changed := base.With("attemptsLeft", "3").With("more", "x").WithRetry(time.Second)
 	if base.Metadata["attemptsLeft"] != "4" || len(base.Metadata) != 1 || base.RetryAfter != 0 {
 		t.Errorf("the shared error was altered: %+v", base)
 	}
-	if changed.Metadata["attemptsLeft"] != "3" || len(changed.Metadata) != 2 || changed.RetryAfter != time.Second || changed.Reason != fault.VerifyFailed {
+	if changed.Metadata["attemptsLeft"] != "3" || len(changed.Metadata) != 2 || changed.RetryAfter != time.Second || changed.Reason != fault.VerificationFailed {
 		t.Errorf("the copy is %+v", changed)
 	}
-	cause := fault.CarrierDown.Wrap(io.EOF).WithRetry(time.Second).With("a", "b")
+	cause := fault.CarrierUnavailable.Wrap(io.EOF).WithRetry(time.Second).With("a", "b")
 	if !errors.Is(cause, io.EOF) {
 		t.Error("a copy loses its cause")
 	}

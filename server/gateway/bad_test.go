@@ -99,13 +99,13 @@ func TestBadHeaders(t *testing.T) {
 		"unknown":         "Content-Encoding: " + canary,
 	} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, &site{t: t, hub: s.hub, addr: s.addr}, 415, fault.ContentType, "POST", "/v1/lookups", `{"requestId":"a"}`, head)
+			refused(t, &site{t: t, hub: s.hub, addr: s.addr}, 415, fault.ContentTypeInvalid, "POST", "/v1/lookups", `{"requestId":"a"}`, head)
 		})
 	}
 	if bomb.Len() > bodyLimit {
 		t.Fatalf("the bomb has %d bytes", bomb.Len())
 	}
-	refused(t, s, 415, fault.ContentType, "POST", "/v1/lookups", bomb.String(), "Content-Encoding: gzip")
+	refused(t, s, 415, fault.ContentTypeInvalid, "POST", "/v1/lookups", bomb.String(), "Content-Encoding: gzip")
 }
 
 func TestTooLarge(t *testing.T) {

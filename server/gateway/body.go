@@ -34,7 +34,7 @@ func readBody(w *writer, r *http.Request, limit int64) ([]byte, error) {
 	}
 	plain := plainJSON(r.Header)
 	if r.ContentLength > 0 && !plain {
-		return nil, fault.ContentType.New()
+		return nil, fault.ContentTypeInvalid.New()
 	}
 	if r.ContentLength > limit {
 		return nil, fault.BodyTooLarge.New()
@@ -47,7 +47,7 @@ func readBody(w *writer, r *http.Request, limit int64) ([]byte, error) {
 	w.unread = false
 	_ = w.rc.SetReadDeadline(time.Time{})
 	if len(data) > 0 && !plain {
-		return nil, fault.ContentType.New()
+		return nil, fault.ContentTypeInvalid.New()
 	}
 	return data, nil
 }

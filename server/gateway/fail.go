@@ -23,10 +23,10 @@ const shortly = time.Second
 
 // httpOnly holds the reasons for which HTTP has a code that gRPC lacks.
 var httpOnly = map[fault.Reason]int{
-	fault.MethodNotAllowed: http.StatusMethodNotAllowed,
-	fault.BodyTooLarge:     http.StatusRequestEntityTooLarge,
-	fault.BodyTimeout:      http.StatusRequestTimeout,
-	fault.ContentType:      http.StatusUnsupportedMediaType,
+	fault.MethodNotAllowed:   http.StatusMethodNotAllowed,
+	fault.BodyTooLarge:       http.StatusRequestEntityTooLarge,
+	fault.BodyTimeout:        http.StatusRequestTimeout,
+	fault.ContentTypeInvalid: http.StatusUnsupportedMediaType,
 }
 
 // muxError answers an error from the gRPC server or from grpc-gateway.

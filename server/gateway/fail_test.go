@@ -187,8 +187,12 @@ func TestClientLeaves(t *testing.T) {
 		cancel()
 	}()
 	req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+s.addr+"/v1/consent", nil)
-	if _, err := http.DefaultClient.Do(req); !errors.Is(err, context.Canceled) {
+	resp, err := http.DefaultClient.Do(req)
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+	if err == nil {
+		_ = resp.Body.Close()
 	}
 	if code := <-seen; code != 499 {
 		t.Errorf("observed %d", code)

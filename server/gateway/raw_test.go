@@ -185,6 +185,7 @@ func TestDeadlineIsLifted(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
 		if resp.StatusCode != 200 || resp.Close {
 			t.Fatalf("%d, close %t", resp.StatusCode, resp.Close)
 		}

@@ -96,11 +96,12 @@ func (s *site) do(method, path, body string, head ...string) reply {
 	}
 	for _, line := range head {
 		k, v, _ := strings.Cut(line, ": ")
-		if v == "" {
+		switch {
+		case v == "":
 			req.Header.Del(k)
-		} else if req.Header.Get(k) != "" && k != "Content-Type" {
+		case req.Header.Get(k) != "" && k != "Content-Type":
 			req.Header.Add(k, v)
-		} else {
+		default:
 			req.Header.Set(k, v)
 		}
 	}

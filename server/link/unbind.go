@@ -13,8 +13,7 @@ import (
 
 const (
 	// callWithin bounds an unbind call, whatever deadline the caller has.
-	callWithin     = 30 * time.Second
-	maxRefusalText = 200 // characters
+	callWithin = 30 * time.Second
 	// oldestState bounds how far back a platform may date a state.
 	oldestState = 180 * 24 * time.Hour
 )
@@ -74,7 +73,7 @@ func checkReport(u *connectorv1.UnbindResult, now time.Time) (platform.Report, e
 	case connectorv1.UnbindState_UNBIND_STATE_REFUSED:
 		rep.Stage = platform.StageRefused
 		rep.RefusalReason = strings.TrimPrefix(u.GetRefusalReason().String(), "REFUSAL_REASON_")
-		rep.RefusalText = platform.CleanText(u.GetRefusalText(), maxRefusalText)
+		rep.RefusalText = platform.CleanText(u.GetRefusalText(), platform.MaxRefusalText)
 		if !platform.IsRefusalReason(rep.RefusalReason) {
 			return platform.Report{}, malformed
 		}

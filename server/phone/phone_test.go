@@ -139,7 +139,7 @@ func TestParseDocumentType(t *testing.T) {
 		t.Errorf("none: %s, %v", got, err)
 	}
 	for _, bad := range []string{"resident_id", "DRIVING_LICENCE", " PASSPORT"} {
-		if got, err := phone.ParseDocumentType(bad); !errors.Is(err, fault.DocumentType) || got != "" {
+		if got, err := phone.ParseDocumentType(bad); !errors.Is(err, fault.DocumentTypeInvalid) || got != "" {
 			t.Errorf("%q: %q, %v", bad, got, err)
 		}
 	}

@@ -23,7 +23,7 @@ const (
 
 // ParseDocumentType reads a document type; empty means RESIDENT_ID.
 //
-// Errors: fault.DocumentType.
+// Errors: fault.DocumentTypeInvalid.
 func ParseDocumentType(s string) (DocumentType, error) {
 	switch d := DocumentType(s); d {
 	case "":
@@ -31,7 +31,7 @@ func ParseDocumentType(s string) (DocumentType, error) {
 	case ResidentID, Passport, HKMacaoPermit, TaiwanPermit, ForeignResidentID:
 		return d, nil
 	}
-	return "", fault.DocumentType.On("documentType")
+	return "", fault.DocumentTypeInvalid.On("documentType")
 }
 
 // IDSuffix is the last 6 characters of an identity document's number. It prints

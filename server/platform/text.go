@@ -41,6 +41,9 @@ var (
 // HoldsNumber reports whether s holds what may be a phone or document number.
 func HoldsNumber(s string) bool { return digitRun.MatchString(s) || spacedMobile.MatchString(s) }
 
+// MaxRefusalText is how many characters of a refusal's text are kept.
+const MaxRefusalText = 200
+
 // CleanText makes a text harmless: misleading characters are dropped (line
 // breaks and tabs become spaces), numbers masked, and the rest is cut at limit
 // characters.

@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -139,7 +140,7 @@ func call(c cell, method string, m grpc.MethodInfo) error {
 	if err != nil {
 		return err
 	}
-	if err := s.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF {
+	if err := s.SendMsg(new(emptypb.Empty)); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if err := s.CloseSend(); err != nil {

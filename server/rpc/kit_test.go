@@ -131,7 +131,7 @@ func (w *world) build() {
 		attester = nil
 	}
 	w.lookups = lookup.New(lookup.Options{
-		Store: w.store, Joined: w.Joined, Catalogue: w.Entries, MAC: w.keys, Limits: w.settings.lookup, Logger: log,
+		Store: w.store, Joined: w.Joined, Catalogue: w.Entries, MAC: w.keys, Limits: w.lookup, Logger: log,
 	})
 	w.unbinds = unbind.NewService(unbind.Options{
 		Queue: w.store, Orders: w.store, MAC: w.keys, DailyLimit: w.ordersPerDay, AllowUnattested: w.allowUnattested, Logger: log,

@@ -12,8 +12,6 @@ import (
 	"github.com/tongcha/tongcha/server/seal"
 )
 
-const maxRefusalText = 200 // characters
-
 // ReportUnbind implements hub.v1.MembershipService.
 func (h *handlers) ReportUnbind(ctx context.Context, r *hubv1.ReportUnbindRequest) (*hubv1.ReportUnbindResponse, error) {
 	if !seal.IsID(r.GetOrderId()) {
@@ -43,12 +41,11 @@ func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
 			return out, fault.ReportInvalid.On("actionUrl")
 		}
 	case hubv1.ReportedState_REPORTED_STATE_REFUSED:
-		out.Stage, out.RefusalReason, out.RefusalText = platform.StageRefused, r.GetRefusalReason(), r.GetRefusalText()
+		// A text is made harmless, as in an answer; a refusal is never lost over it.
+		out.Stage, out.RefusalReason = platform.StageRefused, r.GetRefusalReason()
+		out.RefusalText = platform.CleanText(r.GetRefusalText(), platform.MaxRefusalText)
 		if !platform.IsRefusalReason(out.RefusalReason) {
 			return out, fault.ReportInvalid.On("refusalReason")
-		}
-		if !platform.IsPlainText(out.RefusalText, maxRefusalText) || platform.HoldsNumber(out.RefusalText) {
-			return out, fault.ReportInvalid.On("refusalText")
 		}
 	default:
 		return out, fault.ReportInvalid.On("state")
@@ -83,7 +80,7 @@ func (h *handlers) CheckNumber(ctx context.Context, r *hubv1.CheckNumberRequest)
 	}
 	change, horizon, err := h.o.Carrier.CheckHolder(ctx, number, since)
 	if err != nil {
-		return nil, fault.CarrierDown.Wrap(fmt.Errorf("check holder: %w", err)).WithRetry(5 * time.Second)
+		return nil, fault.CarrierUnavailable.Wrap(fmt.Errorf("check holder: %w", err)).WithRetry(5 * time.Second)
 	}
 	resp := &hubv1.CheckNumberResponse{Change: hubv1.NumberChange_NUMBER_CHANGE_NO_DATA, DataHorizon: stamp(horizon)}
 	switch change {

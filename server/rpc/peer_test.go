@@ -18,7 +18,7 @@ import (
 func (w *world) options(log *slog.Logger, attester platform.Carrier) rpc.Options {
 	return rpc.Options{
 		Verify: verify.New(verify.Options{
-			Store: w.store, Sender: w.outbox, Carrier: attester, MAC: w.keys, Limits: w.settings.verify, Floor: 150 * time.Millisecond, Logger: log,
+			Store: w.store, Sender: w.outbox, Carrier: attester, MAC: w.keys, Limits: w.verify, Floor: 150 * time.Millisecond, Logger: log,
 		}),
 		Lookup: w.lookups, Unbind: w.unbinds, Catalogue: w, Carrier: attester,
 		IsMember:     func(id string) bool { return w.isMember(id) },

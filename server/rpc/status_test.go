@@ -24,17 +24,17 @@ import (
 var codesOf = map[codes.Code][]fault.Reason{
 	codes.Internal: {fault.InternalError, fault.LeaseLost},
 	codes.InvalidArgument: {
-		fault.BodyInvalid, fault.BodyTooLarge, fault.BodyTimeout, fault.ContentType, fault.QueryInvalid, fault.PhoneInvalid, fault.IDSuffixInvalid,
-		fault.DocumentType, fault.ChannelUnsup, fault.CodeInvalid, fault.WaitInvalid, fault.PageTokenInvalid, fault.RequestIDInvalid,
+		fault.BodyInvalid, fault.BodyTooLarge, fault.BodyTimeout, fault.ContentTypeInvalid, fault.QueryInvalid, fault.PhoneInvalid, fault.IDSuffixInvalid,
+		fault.DocumentTypeInvalid, fault.ChannelUnsupported, fault.CodeInvalid, fault.WaitInvalid, fault.PageTokenInvalid, fault.RequestIDInvalid,
 		fault.PlatformUnknown, fault.PlatformsInvalid, fault.ReportInvalid, fault.TimeInvalid, fault.PlatformIDInvalid, fault.AddressInvalid,
-		fault.NameInvalid, fault.CategoryInvalid, fault.RoleInvalid, fault.StateInvalid,
+		fault.NameInvalid, fault.CategoryInvalid, fault.RoleInvalid, fault.StateInvalid, fault.NoteInvalid,
 	},
 	codes.Unauthenticated:    {fault.SessionInvalid},
-	codes.PermissionDenied:   {fault.RoleDenied, fault.PeerMismatch, fault.VerifyFailed},
+	codes.PermissionDenied:   {fault.RoleDenied, fault.PeerMismatch, fault.VerificationFailed},
 	codes.NotFound:           {fault.PathUnknown, fault.LookupNotFound, fault.UnbindNotFound},
 	codes.AlreadyExists:      {fault.RequestIDReused, fault.PlatformExists},
 	codes.ResourceExhausted:  {fault.Overloaded, fault.CodeResendTooSoon, fault.DailyLimit, fault.LookupRate, fault.CheckRate},
-	codes.Unavailable:        {fault.StoreFailed, fault.ShuttingDown, fault.SMSUnavailable, fault.CarrierDown},
+	codes.Unavailable:        {fault.StoreFailed, fault.ShuttingDown, fault.SMSUnavailable, fault.CarrierUnavailable},
 	codes.Unimplemented:      {fault.MethodUnknown, fault.MethodNotAllowed},
 	codes.Canceled:           {fault.RequestCanceled},
 	codes.DeadlineExceeded:   {fault.DeadlineExceeded},
@@ -110,7 +110,7 @@ func TestStatusOfOtherErrors(t *testing.T) {
 			"somebody's status":    {status.Error(codes.NotFound, "no user "+secret), codes.Internal},
 			"wrapped status":       {fmt.Errorf("connector: %w", status.Error(codes.DataLoss, secret)), codes.Internal},
 			"an unlisted reason":   {fault.Reason("NEW").New(), codes.Internal},
-			"a fault beats status": {fault.CarrierDown.Wrap(status.Error(codes.OK, secret)), codes.Unavailable},
+			"a fault beats status": {fault.CarrierUnavailable.Wrap(status.Error(codes.OK, secret)), codes.Unavailable},
 		} {
 			err := w.failing(func() error { return c.err })
 			got := w.tell(err)

@@ -28,7 +28,7 @@ func (h *handlers) CreateVerification(ctx context.Context, r *hubv1.CreateVerifi
 		return nil, err
 	}
 	if c := r.GetChannel(); c != "" && c != "SMS" {
-		return nil, fault.ChannelUnsup.On("channel")
+		return nil, fault.ChannelUnsupported.On("channel")
 	}
 	consent, err := h.parseConsent(r.GetConsent())
 	if err != nil {

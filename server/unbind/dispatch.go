@@ -241,12 +241,11 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 // checkHolder asks the carrier, before every attempt, whether the number is still
 // the person's. A transition is returned where the order must not be sent now.
 func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Transition) {
-	now := time.Now()
 	if d.o.Carrier == nil || o.BoundBefore.IsZero() || o.State != Queued {
 		return time.Time{}, nil
 	}
 	change, _, err := d.o.Carrier.CheckHolder(ctx, o.Number, o.BoundBefore)
-	now = time.Now()
+	now := time.Now()
 	switch {
 	case err == nil && change == platform.ChangeHands:
 		t := HolderChanged(now)

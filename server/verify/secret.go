@@ -118,7 +118,7 @@ func (t Token) LogValue() slog.Value { return slog.StringValue("******") }
 
 // Failed is the one error for a code that does not open a session.
 func Failed(attemptsLeft int) error {
-	return fault.VerifyFailed.New().With("attemptsLeft", strconv.Itoa(attemptsLeft))
+	return fault.VerificationFailed.New().With("attemptsLeft", strconv.Itoa(attemptsLeft))
 }
 
 func (s *Service) newVerification(r Request, now time.Time) (Verification, Code) {

@@ -115,7 +115,7 @@ type Store interface {
 	// WithdrawVerification undoes OpenVerification for a code that was not sent.
 	WithdrawVerification(ctx context.Context, id string) error
 	// GetVerification returns a verification that can still be confirmed, or
-	// fault.VerifyFailed with the attempts that are left.
+	// fault.VerificationFailed with the attempts that are left.
 	GetVerification(ctx context.Context, id string, now time.Time, l Limits) (Verification, error)
 	// Confirm compares the code, spends a try if anything is wrong, uses the
 	// code up if it is right, and opens the session if all is right. Of many
@@ -202,7 +202,7 @@ type Opened struct {
 // Confirm takes the code. Code and suffix are both always checked, and one error
 // stands for every way to fail.
 //
-// Errors: fault.VerifyFailed with metadata attemptsLeft, fault.CarrierDown.
+// Errors: fault.VerificationFailed with metadata attemptsLeft, fault.CarrierUnavailable.
 func (s *Service) Confirm(ctx context.Context, id string, code Code) (Opened, error) {
 	wait := time.NewTimer(s.floor)
 	defer wait.Stop()
@@ -250,7 +250,7 @@ func (s *Service) attest(ctx context.Context, n phone.Number, suffix phone.IDSuf
 	}
 	a, since, err := s.carrier.Attest(ctx, n, suffix)
 	if err != nil {
-		return 0, time.Time{}, fault.CarrierDown.Wrap(err).WithRetry(5 * time.Second)
+		return 0, time.Time{}, fault.CarrierUnavailable.Wrap(err).WithRetry(5 * time.Second)
 	}
 	if a != platform.AttestMatch {
 		since = time.Time{}

@@ -132,7 +132,7 @@ func (d *desk) other(c verify.Code) verify.Code {
 func (d *desk) fails(id string, c verify.Code, left string) {
 	d.Helper()
 	_, err := d.service.Confirm(d.Context(), id, c)
-	if !errors.Is(err, fault.VerifyFailed) || fault.Of(err).Metadata["attemptsLeft"] != left {
+	if !errors.Is(err, fault.VerificationFailed) || fault.Of(err).Metadata["attemptsLeft"] != left {
 		d.Fatalf("confirm: %v %v, want %s left", err, fault.Of(err), left)
 	}
 }
@@ -292,7 +292,7 @@ func TestWrongSuffixesPerDay(t *testing.T) {
 		for range 5 {
 			id, code := d.ask("311114")
 			_, err := d.service.Confirm(d.Context(), id, code)
-			if !errors.Is(err, fault.VerifyFailed) {
+			if !errors.Is(err, fault.VerificationFailed) {
 				d.Fatalf("a wrong suffix: %v", err)
 			}
 			time.Sleep(5 * time.Minute)
@@ -350,7 +350,7 @@ func TestCarrierDown(t *testing.T) {
 		for range 10 {
 			for _, x := range []verify.Code{code, d.other(code)} {
 				_, err := d.service.Confirm(d.Context(), id, x)
-				if !errors.Is(err, fault.CarrierDown) || fault.Of(err).RetryAfter <= 0 {
+				if !errors.Is(err, fault.CarrierUnavailable) || fault.Of(err).RetryAfter <= 0 {
 					d.Fatalf("carrier down: %v", err)
 				}
 			}

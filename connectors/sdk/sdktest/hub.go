@@ -49,7 +49,7 @@ func (h *Hub) Reporter(tb testing.TB, a *Authority, platformID string) *sdk.Repo
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { r.Close() })
+	tb.Cleanup(func() { _ = r.Close() })
 	return r
 }
 

@@ -70,7 +70,7 @@ func Dial(tb testing.TB, lis *bufconn.Listener, c sdk.Credentials) *grpc.ClientC
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 

@@ -81,7 +81,7 @@ func lookupsPerSession(f *fixture) {
 	}
 	refused := f.lookup(a, f.now)
 	_, err := f.Create(f.ctx, refused, f.admission(s, f.now.Add(time.Minute), 2, 0))
-	f.same("retry", f.refused(err, fault.LookupRate).RetryAfter, 14*time.Minute)
+	f.same("retry", f.fault(err, fault.LookupRate).RetryAfter, 14*time.Minute)
 	_, err = f.Get(f.ctx, a.subject, refused.ID)
 	f.refused(err, fault.LookupNotFound)
 	f.ask(f.lookup(a, f.now), f.admission(other, f.now, 2, 0))
@@ -96,7 +96,7 @@ func lookupsPerNumber(f *fixture) {
 	f.reopen()
 	f.ask(f.lookup(c, f.now), f.admission(next, f.now.Add(time.Hour), 0, 2)) // another person, the same number
 	_, err := f.Create(f.ctx, f.lookup(a, f.now), f.admission(s, f.now.Add(2*time.Hour), 0, 2))
-	f.same("retry", f.refused(err, fault.LookupRate).RetryAfter, 22*time.Hour)
+	f.same("retry", f.fault(err, fault.LookupRate).RetryAfter, 22*time.Hour)
 	f.ask(f.lookup(a, f.now), f.admission(f.session(f.bob(), f.now), f.now, 0, 2))
 	tomorrow := f.now.Add(24 * time.Hour)
 	f.ask(f.lookup(a, tomorrow), f.admission(f.session(a, tomorrow), tomorrow, 0, 2))

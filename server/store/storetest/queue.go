@@ -187,7 +187,7 @@ func ordersPerDayWhole(f *fixture) {
 	e = f.request(a, item(o), unbind.Item{Platform: "a3", Reason: fault.NotLookedUp})
 	e.DailyLimit, e.Now = 1, f.now.Add(time.Hour)
 	_, err := f.Enqueue(f.ctx, e)
-	f.same("retry", f.refused(err, fault.DailyLimit).RetryAfter, 23*time.Hour)
+	f.same("retry", f.fault(err, fault.DailyLimit).RetryAfter, 23*time.Hour)
 	_, err = f.Order(f.ctx, a.subject, o.ID)
 	f.refused(err, fault.UnbindNotFound)
 	// The refused request did not use its id up.

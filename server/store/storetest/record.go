@@ -32,7 +32,7 @@ func platforms(f *fixture) {
 	shop.Suspended, shop.SuspendReason = true, "骚扰"
 	f.ok(f.PutPlatform(f.ctx, shop))
 	f.reopen()
-	got, err := f.Store.Platforms(f.ctx)
+	got, err := f.Platforms(f.ctx)
 	f.ok(err)
 	f.same("platforms", got, []platform.Entry{bank, shop})
 }
@@ -163,7 +163,7 @@ func sweepTakes(f *fixture) {
 	f.ok(err)
 	f.sweep(v.ExpireTime.Add(time.Second))
 	_, err = f.GetVerification(f.ctx, v.ID, v.ExpireTime.Add(-1), limits)
-	f.refused(err, fault.VerifyFailed)
+	f.refused(err, fault.VerificationFailed)
 	_, err = f.TouchSession(f.ctx, s.Key, s.ExpireTime.Add(-1), time.Hour)
 	f.ok(err)
 

@@ -65,7 +65,7 @@ func newFixture(t *testing.T, open func(t *testing.T, dir string) Store) *fixtur
 	f := &fixture{T: t, dir: t.TempDir(), open: open, now: time.Now().UTC().Truncate(time.Microsecond), ctx: t.Context()}
 	f.Store = open(t, f.dir)
 	t.Cleanup(func() {
-		if err := f.Store.Close(); err != nil {
+		if err := f.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
@@ -75,7 +75,7 @@ func newFixture(t *testing.T, open func(t *testing.T, dir string) Store) *fixtur
 // reopen is a restart.
 func (f *fixture) reopen() {
 	f.Helper()
-	f.ok(f.Store.Close())
+	f.ok(f.Close())
 	f.Store = f.open(f.T, f.dir)
 }
 
@@ -86,8 +86,14 @@ func (f *fixture) ok(err error) {
 	}
 }
 
-// refused wants an error of the reason and returns it.
-func (f *fixture) refused(err error, want fault.Reason) *fault.Error {
+// refused wants an error of the reason.
+func (f *fixture) refused(err error, want fault.Reason) {
+	f.Helper()
+	_ = f.fault(err, want)
+}
+
+// fault wants an error of the reason and returns it.
+func (f *fixture) fault(err error, want fault.Reason) *fault.Error {
 	f.Helper()
 	if !errors.Is(err, want) {
 		f.Fatalf("error = %v, want %s", err, want)

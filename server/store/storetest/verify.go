@@ -82,7 +82,7 @@ func resendGap(f *fixture) {
 	l := verify.DefaultLimits()
 	f.send(f.alice(), f.now)
 	f.reopen()
-	e := f.refused(f.OpenVerification(f.ctx, f.verification(f.alice(), f.now.Add(59*time.Second)), l), fault.CodeResendTooSoon)
+	e := f.fault(f.OpenVerification(f.ctx, f.verification(f.alice(), f.now.Add(59*time.Second)), l), fault.CodeResendTooSoon)
 	f.same("retry", e.RetryAfter, time.Second)
 	f.send(f.bob(), f.now)
 	// The gap is the number's, not the person's.
@@ -96,7 +96,7 @@ func withdrawnCode(f *fixture) {
 	f.ok(f.WithdrawVerification(f.ctx, v.ID)) // once more is no harm
 	f.reopen()
 	_, err := f.GetVerification(f.ctx, v.ID, f.now, verify.DefaultLimits())
-	f.refused(err, fault.VerifyFailed)
+	f.refused(err, fault.VerificationFailed)
 	if f.try(v, rightCode, platform.AttestMatch, f.now).OK {
 		f.Fatal("a withdrawn code opened a session")
 	}
@@ -111,7 +111,7 @@ func codesPerDay(f *fixture) {
 		at = at.Add(l.Resend)
 	}
 	f.reopen()
-	e := f.refused(f.OpenVerification(f.ctx, f.verification(f.alice(), at), l), fault.DailyLimit)
+	e := f.fault(f.OpenVerification(f.ctx, f.verification(f.alice(), at), l), fault.DailyLimit)
 	f.same("retry", e.RetryAfter, f.now.Add(24*time.Hour).Sub(at))
 	f.send(f.bob(), at)
 	f.send(f.alice(), f.now.Add(24*time.Hour))
@@ -146,10 +146,10 @@ func tries(f *fixture) {
 	for _, v := range []verify.Verification{first, second} {
 		f.same("sixth try", f.try(v, rightCode, platform.AttestMatch, at), verify.Verdict{AttemptsLeft: 0})
 		_, err := f.GetVerification(f.ctx, v.ID, at, l)
-		f.same("attemptsLeft", f.refused(err, fault.VerifyFailed).Metadata["attemptsLeft"], "0")
+		f.same("attemptsLeft", f.fault(err, fault.VerificationFailed).Metadata["attemptsLeft"], "0")
 	}
 	at = at.Add(l.Resend)
-	e := f.refused(f.OpenVerification(f.ctx, f.verification(f.alice(), at), l), fault.CodeResendTooSoon)
+	e := f.fault(f.OpenVerification(f.ctx, f.verification(f.alice(), at), l), fault.CodeResendTooSoon)
 	f.same("retry", e.RetryAfter, second.ExpireTime.Sub(at))
 	third := f.send(f.alice(), second.ExpireTime)
 	f.same("a new window", f.try(third, wrongCode, platform.AttestMatch, third.CreateTime), verify.Verdict{AttemptsLeft: 4})
@@ -162,7 +162,7 @@ func codeExpiry(f *fixture) {
 		f.Error("a code was good when it expired")
 	}
 	_, err := f.GetVerification(f.ctx, v.ID, v.ExpireTime, verify.DefaultLimits())
-	f.refused(err, fault.VerifyFailed)
+	f.refused(err, fault.VerificationFailed)
 	if !f.try(w, rightCode, platform.AttestMatch, w.ExpireTime.Add(-1)).OK {
 		f.Error("a code was not good until it expired")
 	}
@@ -221,7 +221,7 @@ func verificationRoundTrip(f *fixture) {
 	v.Address, v.CodeDigest = got.Address, got.CodeDigest // not given back
 	f.same("verification", got, v)
 	_, err = f.GetVerification(f.ctx, seal.NewID(f.now), f.now, verify.DefaultLimits())
-	f.same("attemptsLeft of none", f.refused(err, fault.VerifyFailed).Metadata["attemptsLeft"], "0")
+	f.same("attemptsLeft of none", f.fault(err, fault.VerificationFailed).Metadata["attemptsLeft"], "0")
 }
 
 func sessionRoundTrip(f *fixture) {

@@ -65,6 +65,7 @@ type AdminServiceClient interface {
 	//
 	//	NOT_FOUND PLATFORM_UNKNOWN: no platform of that id.
 	//	FAILED_PRECONDITION PLATFORM_STATE: it is not joined.
+	//	INVALID_ARGUMENT NOTE_INVALID: shorten the reason.
 	SuspendPlatform(ctx context.Context, in *SuspendPlatformRequest, opts ...grpc.CallOption) (*SuspendPlatformResponse, error)
 	// ResumePlatform asks a suspended platform again.
 	//
@@ -227,6 +228,7 @@ type AdminServiceServer interface {
 	//
 	//	NOT_FOUND PLATFORM_UNKNOWN: no platform of that id.
 	//	FAILED_PRECONDITION PLATFORM_STATE: it is not joined.
+	//	INVALID_ARGUMENT NOTE_INVALID: shorten the reason.
 	SuspendPlatform(context.Context, *SuspendPlatformRequest) (*SuspendPlatformResponse, error)
 	// ResumePlatform asks a suspended platform again.
 	//
