@@ -125,7 +125,8 @@ func (c *Catalogue) All() []platform.Info {
 // firstAnswerWait is how long Add waits for the connector.
 const firstAnswerWait = 3 * time.Second
 
-// Add catalogues and joins a platform. One that was only catalogued joins.
+// Add catalogues and joins a platform. One that was only catalogued joins; one
+// that is suspended joins at its new address.
 //
 // Errors: fault.PlatformExists.
 func (c *Catalogue) Add(ctx context.Context, e platform.Entry) (platform.Info, error) {
@@ -139,7 +140,7 @@ func (c *Catalogue) Add(ctx context.Context, e platform.Entry) (platform.Info, e
 func (c *Catalogue) add(ctx context.Context, e platform.Entry) error {
 	c.changes.Lock()
 	defer c.changes.Unlock()
-	if old, ok := c.entry(e.ID); ok && old.Address != "" {
+	if old, ok := c.entry(e.ID); ok && old.Joined() {
 		return fault.PlatformExists.On("platformId")
 	}
 	return c.put(ctx, e)

@@ -47,7 +47,7 @@ func floors() map[string]floor {
 
 		"server/store/bolt":      {level: 5, third: with(protobufModule, "go.etcd.io/bbolt")},
 		"server/store/storetest": {level: 5},
-		"server/link":            {level: 5, third: grpcModules},
+		"server/link":            {level: 5, third: with(grpcModules, "golang.org/x/time")},
 		"server/sms":             {level: 5},
 		"server/rpc":             {level: 5, third: with(grpcModules, "golang.org/x/time")},
 		"server/admin":           {level: 5, third: grpcModules},

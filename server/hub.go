@@ -133,7 +133,7 @@ func (h *Hub) makeKeys(file string) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(h.cfg.Data, databaseFile)); err == nil {
-		return fmt.Errorf("%s is missing, and the database can't be read without it; put it back", file)
+		return fmt.Errorf("%s is missing, and the database can't be read without it; put it back (a folder that serve made with --keys belongs to serve)", file)
 	}
 	return seal.Create(file)
 }
@@ -187,8 +187,11 @@ func (h *Hub) dial() link.Dial {
 // dialCarriers returns nil where no carrier is configured, and says so.
 func (h *Hub) dialCarriers() (platform.Carrier, error) {
 	if len(h.cfg.Carriers) == 0 {
-		h.cfg.Logger.Warn("no carrier is configured: nobody attests holders, accounts can't be told apart by holder, and unbinding is refused",
-			"allow_unattested_unbind", h.cfg.AllowUnattested)
+		consequence := "unbinding is refused"
+		if h.cfg.AllowUnattested {
+			consequence = "unbinding detaches every account that was found, as --allow-unattested-unbind permits"
+		}
+		h.cfg.Logger.Warn("no carrier is configured: nobody attests holders, accounts can't be told apart by holder, and " + consequence)
 		return nil, nil
 	}
 	var all []platform.Carrier

@@ -20,7 +20,7 @@ type banner struct {
 
 func (b banner) print(w io.Writer) {
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	p("通查 Tongcha dev is ready (%.1f s)", b.Took.Seconds())
+	p("通查 Tongcha dev is ready (%.2f s)", b.Took.Seconds())
 	p("")
 	p("  REST     http://%s   (also /openapi.json, /v1/coverage, /metrics)", b.HTTP)
 	p("  gRPC     %s   (mutual TLS; for platforms)", b.GRPC)
@@ -31,6 +31,7 @@ func (b banner) print(w io.Writer) {
 	for _, s := range b.Sim.platforms {
 		t = append(t, []string{s.ID, s.DisplayName, string(s.Behaviour), s.server.Address()})
 	}
+	t = append(t, []string{string(absentPlatform().ID), absentPlatform().DisplayName, "has not joined", "-"})
 	_ = t.write(w, "  ")
 	p("")
 	number, suffix := demoNumber, demoSuffix
@@ -55,5 +56,7 @@ func (b banner) curl(p func(string, ...any), number, suffix string) {
 	p("  curl -s %s/unbinds %s -H 'Authorization: Bearer SESSION_TOKEN' \\", url, head)
 	p(`    -d '{"lookupId":"LOOKUP_ID","platformIds":["sim-sync"],"requestId":"first"}'`)
 	p("  curl -s %s/unbinds -H 'Authorization: Bearer SESSION_TOKEN'", url)
+	p("")
+	p("The operator's view: tongcha --data %s queue stats (or platform list, unbind list). Ctrl-C stops.", b.Data)
 	p("")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ func runDev(cmd *cobra.Command, f *devFlags) error {
 		return err
 	}
 	defer unlock()
-	data, err := openSimulated(filepath.Join(filepath.Dir(folder), "simulated"), f)
+	data, err := openSimulated(filepath.Join(filepath.Dir(folder), "simulated"), f, cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
@@ -143,41 +144,61 @@ func raise(l *verify.Limits, most int) {
 // openSimulated opens the simulated rows and imports files, or the rows of the
 // demonstration where none are given. A folder that began with other rows goes
 // on with those alone.
-func openSimulated(dir string, f *devFlags) (*simulator.Data, error) {
+func openSimulated(dir string, f *devFlags, out io.Writer) (*simulator.Data, error) {
 	data, err := simulator.OpenData(dir)
 	if err != nil {
 		return nil, fmt.Errorf("simulated rows: %w", err)
 	}
-	if err := importAll(data, f); err != nil {
+	if err := importAll(data, f, out); err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
 	return data, nil
 }
 
-func importAll(data *simulator.Data, f *devFlags) error {
+func importAll(data *simulator.Data, f *devFlags, out io.Writer) error {
 	if f.accounts == "" && f.holders == "" {
 		if len(data.PlatformIDs()) > 0 && !hasDemo(data) {
 			return nil
 		}
 		return importDemo(data)
 	}
-	if err := importFile("--accounts", f.accounts, data.ImportAccounts); err != nil {
-		return err
-	}
-	return importFile("--holders", f.holders, data.ImportHolders)
+	return importFiles(data, f, out)
 }
 
-func importFile(flag, path string, load func(io.Reader, simulator.Checks) (int, error)) error {
-	if path == "" {
-		return nil
+// importFiles takes in the files of --accounts and --holders. Both are checked
+// before a row of either is written, so that a mistake leaves nothing behind.
+func importFiles(data *simulator.Data, f *devFlags, out io.Writer) error {
+	files := []struct {
+		flag, path, what string
+		check            func(io.Reader, simulator.Checks) error
+		load             func(io.Reader, simulator.Checks) (int, error)
+		body             []byte
+	}{
+		{"--accounts", f.accounts, "accounts", simulator.CheckAccounts, data.ImportAccounts, nil},
+		{"--holders", f.holders, "holders", simulator.CheckHolders, data.ImportHolders, nil},
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return usageError("%s: %w", flag, err)
+	for i := range files {
+		one := &files[i]
+		if one.path == "" {
+			continue
+		}
+		var err error
+		if one.body, err = os.ReadFile(one.path); err != nil {
+			return usageError("%s: %w", one.flag, err)
+		}
+		if err := one.check(bytes.NewReader(one.body), rowChecks()); err != nil {
+			return fmt.Errorf("%s %s: %w; nothing was imported", one.flag, one.path, err)
+		}
 	}
-	defer func() { _ = file.Close() }()
-	if _, err := load(file, rowChecks()); err != nil {
-		return fmt.Errorf("%s %s: %w", flag, path, err)
+	for _, one := range files {
+		if one.path == "" {
+			continue
+		}
+		n, err := one.load(bytes.NewReader(one.body), rowChecks())
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", one.flag, one.path, err)
+		}
+		_, _ = fmt.Fprintf(out, "Imported %d new %s from %s.\n", n, one.what, one.path)
 	}
 	return nil
 }

@@ -188,8 +188,8 @@ func checkFirstLookup(t *testing.T, l lookupBody) {
 // checkRepeat sends the same request again, and another under the same id.
 func checkRepeat(t *testing.T, p person, lookupID string, orders map[string]orderBody) {
 	t.Helper()
-	for _, id := range []string{"sim-silent", "sim-absent"} {
-		if orders[id].Error.Reason != "NOT_LOOKED_UP" || orders[id].Error.Message == "" || orders[id].UnbindID != "" {
+	for id, reason := range map[string]string{"sim-silent": "NOT_LOOKED_UP", "sim-absent": "UNBIND_UNSUPPORTED"} {
+		if orders[id].Error.Reason != reason || orders[id].Error.Message == "" || orders[id].UnbindID != "" {
 			t.Errorf("an order for %s: %+v", id, orders[id])
 		}
 	}

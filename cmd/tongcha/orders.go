@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +22,10 @@ func newUnbindList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List orders, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			req.State = strings.ToUpper(req.State)
+			if req.State != "" && !slices.Contains(orderStates(), req.State) {
+				return usageError("--state must be one of %s", strings.Join(orderStates(), ", "))
+			}
 			return withHub(cmd, func(ctx context.Context, c adminv1.AdminServiceClient) error {
 				resp, err := c.ListUnbinds(ctx, req)
 				if err != nil {
@@ -41,6 +47,10 @@ func newUnbindList() *cobra.Command {
 	cmd.Flags().Int32Var(&req.Limit, "limit", 50, "at most so many, up to 1000")
 	addOutput(cmd)
 	return cmd
+}
+
+func orderStates() []string {
+	return []string{"QUEUED", "SENDING", "IN_REVIEW", "ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED", "APPEALED"}
 }
 
 func newUnbindShow() *cobra.Command {
@@ -105,7 +115,7 @@ func newQueue() *cobra.Command {
 }
 
 func statsTable(resp *adminv1.GetQueueStatsResponse) table {
-	t := table{{"PLATFORM", "QUEUED", "SENDING", "IN REVIEW", "OVERDUE", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"}}
+	t := table{{"PLATFORM", "QUEUED", "SENDING", "AT PLATFORM", "OVERDUE", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"}}
 	for _, p := range resp.GetPlatforms() {
 		row := []string{p.GetPlatformId()}
 		for _, n := range []int32{

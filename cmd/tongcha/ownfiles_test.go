@@ -222,7 +222,7 @@ func checkBadFile(t *testing.T, flag, content, value string, line int) {
 	if r.code == 0 || r.stdout != "" {
 		t.Fatalf("exit code %d, stdout %q", r.code, r.stdout)
 	}
-	if !strings.Contains(r.stderr, fmt.Sprintf("bad.csv: simulator: %s: line %d: ", strings.Trim(flag, "-"), line)) {
+	if !strings.Contains(r.stderr, fmt.Sprintf("%s ", flag)) || !strings.Contains(r.stderr, fmt.Sprintf("bad.csv: line %d: ", line)) {
 		t.Errorf("line %d is not named: %s", line, r.stderr)
 	}
 	if value != "" && strings.Contains(r.stderr, value) {

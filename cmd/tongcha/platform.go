@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
+	"github.com/tongcha/tongcha/server/platform"
 )
 
 func newPlatform() *cobra.Command {
@@ -91,10 +93,17 @@ func newPlatformAdd() *cobra.Command {
 	req := new(adminv1.AddPlatformRequest)
 	cmd := &cobra.Command{
 		Use: "add ID", Short: "Join a platform's connector at the running hub", Args: cobra.ExactArgs(1),
+		Long: "Join a platform's connector at the running hub, without a restart. To give a platform another\n" +
+			"address, suspend it and add it again.\n\nThe categories: " + strings.Join(platform.Categories(), " "),
 		Example: "  tongcha platform cert mall --out ./mall-certs\n" +
 			"  tongcha platform add mall --address 127.0.0.1:9443 --name 商城 --category 网上购物",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.PlatformId = args[0]
+			for _, name := range []string{"address", "name", "category"} {
+				if !cmd.Flags().Changed(name) {
+					return usageError("give --%s; see `%s --help`", name, cmd.CommandPath())
+				}
+			}
 			return withHub(cmd, func(ctx context.Context, c adminv1.AdminServiceClient) error {
 				resp, err := c.AddPlatform(ctx, req)
 				if err != nil {
@@ -102,7 +111,7 @@ func newPlatformAdd() *cobra.Command {
 				}
 				p := resp.GetPlatform()
 				if p.GetHealth() != "SERVING" {
-					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s has joined, but its connector does not answer yet (%s); the hub keeps trying.\n", p.GetPlatformId(), dash(p.GetProblem()))
+					_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s has joined, but its connector does not answer yet (%s); the hub keeps trying.\n", p.GetPlatformId(), cmp.Or(p.GetProblem(), "nothing heard within 3 s"))
 				}
 				return emit(cmd, p, platformTable(p))
 			})
@@ -110,7 +119,7 @@ func newPlatformAdd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&req.Address, "address", "", "where the connector listens, HOST:PORT (required)")
 	cmd.Flags().StringVar(&req.DisplayName, "name", "", "name shown to people (required)")
-	cmd.Flags().StringVar(&req.Category, "category", "", "kind of app, one of the 39 types, such as 网上购物 (required)")
+	cmd.Flags().StringVar(&req.Category, "category", "", "kind of app, one of the 39 types listed above (required)")
 	addOutput(cmd)
 	return cmd
 }

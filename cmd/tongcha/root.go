@@ -29,6 +29,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
 	root.PersistentFlags().String("data", ".tongcha", "data folder")
 	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newKeys(), newVersion())
+	root.Version = version().Version
 	root.SetFlagErrorFunc(misused)
 	strict(root)
 	return root

@@ -12,6 +12,18 @@ import (
 // importBlock is about how many bytes of rows go into one write.
 const importBlock = 1 << 20
 
+// CheckAccounts reports what ImportAccounts would refuse; it writes nothing.
+func CheckAccounts(r io.Reader, c Checks) error {
+	_, err := readAccounts(r, c)
+	return err
+}
+
+// CheckHolders reports what ImportHolders would refuse; it writes nothing.
+func CheckHolders(r io.Reader, c Checks) error {
+	_, err := readHolders(r, c)
+	return err
+}
+
 // ImportAccounts takes in the rows of a CSV file with the columns platform_id,
 // phone_number, product, bound_at and id_suffix (product and id_suffix may be
 // empty) and returns how many were new. Rows imported before are left out, so

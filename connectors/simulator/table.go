@@ -134,7 +134,7 @@ func (t *table) phone(i int, c Checks) (string, error) {
 func (t *table) suffix(i int, c Checks) (string, error) {
 	s, err := c.Suffix(t.get(i))
 	if err != nil {
-		return "", t.wrong(i, "not the last 6 characters of an identity document's number")
+		return "", t.wrong(i, "not the last 6 characters of an ID: day of birth 01-31, three digits, a digit or X")
 	}
 	return strings.Clone(s), nil
 }

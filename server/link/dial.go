@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
@@ -50,7 +51,7 @@ func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *troub
 	}
 	return grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(noting{credentials.NewTLS(pki.ClientConfig(d.Credentials, want)), trouble}),
-		grpc.WithContextDialer(trouble.watch(dialer)),
+		grpc.WithContextDialer(paced(trouble.watch(dialer))),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 15 * time.Second},
 			MinConnectTimeout: connectWithin,
@@ -67,6 +68,19 @@ func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *troub
 		grpc.WithStaticConnWindowSize(4*receiveLimit),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receiveLimit)),
 	)
+}
+
+// paced lets a peer have a few connections at once and then one in a second.
+// gRPC waits after a connection that fails, but not after one that succeeds and
+// is ended by the peer: while a call waits, it would connect as fast as it can.
+func paced(dial func(context.Context, string) (net.Conn, error)) func(context.Context, string) (net.Conn, error) {
+	pace := rate.NewLimiter(rate.Every(time.Second), 3)
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		if err := pace.Wait(ctx); err != nil {
+			return nil, err
+		}
+		return dial(ctx, address)
+	}
 }
 
 // checkAddress takes HOST:PORT with a host and a port from 1 to 65535.

@@ -112,6 +112,16 @@ func first(md metadata.MD, k string) string {
 	return ""
 }
 
+// language is the one a text is given in where there is room for one only:
+// English where the client prefers it, else Chinese.
+func language(ctx context.Context) string {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if strings.HasPrefix(strings.ToLower(first(md, "accept-language")), "en") {
+		return "en"
+	}
+	return "zh-CN"
+}
+
 // bearer is the token of the Authorization header, "" for none or another
 // scheme.
 func bearer(ctx context.Context) string {

@@ -51,7 +51,7 @@ func (h *handlers) CreateUnbinds(ctx context.Context, r *hubv1.CreateUnbindsRequ
 	}
 	resp := new(hubv1.CreateUnbindsResponse)
 	for _, p := range placed {
-		resp.Unbinds = append(resp.Unbinds, newUnbind(p))
+		resp.Unbinds = append(resp.Unbinds, newUnbind(p, language(ctx)))
 	}
 	return resp, nil
 }
@@ -63,28 +63,28 @@ func (h *handlers) asked(l lookup.Lookup, ids []platform.ID) ([]unbind.Asked, er
 	for _, r := range l.Rows {
 		rows[r.Platform] = r
 	}
-	known := make(map[platform.ID]bool)
+	joined := make(map[platform.ID]bool) // every catalogued platform, and whether it has joined
 	for _, e := range h.o.Catalogue.Entries() {
-		known[e.ID] = true
+		joined[e.ID] = e.Address != ""
 	}
 	var out []unbind.Asked
 	for i, id := range ids {
 		row, looked := rows[id]
-		if !looked && !known[id] {
+		if _, known := joined[id]; !looked && !known {
 			return nil, fault.PlatformUnknown.On(fmt.Sprintf("platformIds[%d]", i))
 		}
 		out = append(out, unbind.Asked{
-			Platform: id, Answered: row.State.Answered(), Accounts: row.Accounts, HolderSince: l.HolderSince,
+			Platform: id, Joined: joined[id], Answered: row.State.Answered(), Accounts: row.Accounts, HolderSince: l.HolderSince,
 			Unbindable: h.o.Catalogue.Functions(id).Has(platform.FunctionUnbind),
 		})
 	}
 	return out, nil
 }
 
-func newUnbind(p unbind.Placed) *hubv1.NewUnbind {
+func newUnbind(p unbind.Placed, lang string) *hubv1.NewUnbind {
 	n := &hubv1.NewUnbind{PlatformId: string(p.Platform)}
 	if p.Reason != "" {
-		n.Error = &hubv1.UnbindError{Reason: string(p.Reason), Message: p.Reason.Text("zh-CN")}
+		n.Error = &hubv1.UnbindError{Reason: string(p.Reason), Message: p.Reason.Text(lang)}
 		return n
 	}
 	state := hubv1.UnbindState(p.Order.State)

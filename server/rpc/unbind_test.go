@@ -95,7 +95,7 @@ func TestUnbindsOfEachPlatform(t *testing.T) {
 		orders, err := p.unbind(id, "r", "shop", "bank", "mine", "quiet", "paused", "idle", "late", "shop")
 		w.must(err)
 		want := map[string]string{
-			"shop": "", "late": "", "bank": "UNBIND_UNSUPPORTED", "mine": "NOTHING_TO_UNBIND", "quiet": "NOT_LOOKED_UP", "paused": "NOT_LOOKED_UP", "idle": "NOT_LOOKED_UP",
+			"shop": "", "late": "", "bank": "UNBIND_UNSUPPORTED", "mine": "NOTHING_TO_UNBIND", "quiet": "NOT_LOOKED_UP", "paused": "NOT_LOOKED_UP", "idle": "UNBIND_UNSUPPORTED",
 		}
 		if got := reasons(orders); fmt.Sprint(got) != fmt.Sprint(want) {
 			w.Errorf("%v, want %v", got, want)

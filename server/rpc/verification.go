@@ -66,7 +66,7 @@ func (h *handlers) ConfirmVerification(ctx context.Context, r *hubv1.ConfirmVeri
 		return nil, err
 	}
 	if !seal.IsID(r.GetVerificationId()) {
-		return nil, verify.Failed(0)
+		return nil, verify.Failed(verify.Verdict{})
 	}
 	opened, err := h.o.Verify.Confirm(ctx, r.GetVerificationId(), code)
 	if err != nil {

@@ -123,6 +123,7 @@ func (h *hub) ask(who string, at ...platform.ID) unbind.Request {
 	}
 	for _, p := range at {
 		r.Asked = append(r.Asked, unbind.Asked{
+			Joined:   true,
 			Platform: p, Answered: true, Unbindable: true, HolderSince: holderSince,
 			Accounts: []platform.Account{{Ref: "old", Period: platform.BeforeHolder}, {Ref: "mine", Period: platform.SinceHolder}},
 		})

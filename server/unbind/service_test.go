@@ -26,7 +26,7 @@ func TestWhatIsDetached(t *testing.T) {
 	since := platform.Account{Ref: "since", Period: platform.SinceHolder}
 	unknown := platform.Account{Ref: "unknown", Period: platform.PeriodUnknown}
 	all := []platform.Account{since, before, unknown}
-	asked := unbind.Asked{Platform: "shop", Answered: true, Unbindable: true, HolderSince: holderSince, Accounts: all}
+	asked := unbind.Asked{Joined: true, Platform: "shop", Answered: true, Unbindable: true, HolderSince: holderSince, Accounts: all}
 	with := func(change func(*unbind.Asked)) unbind.Asked {
 		a := asked
 		change(&a)

@@ -132,6 +132,7 @@ type Request struct {
 // Asked is one platform of a request, with what the lookup found there.
 type Asked struct {
 	Platform    platform.ID
+	Joined      bool // it has joined
 	Answered    bool // the platform answered in that lookup
 	Unbindable  bool // it has joined and takes orders
 	HolderSince time.Time
@@ -175,6 +176,8 @@ func (s *Service) item(r Request, a Asked, now time.Time) Item {
 	attested := !r.HolderSince.IsZero()
 	refs := detachable(a, r.HolderSince)
 	switch {
+	case !a.Joined:
+		i.Reason = fault.UnbindUnsupported
 	case !a.Answered:
 		i.Reason = fault.NotLookedUp
 	case !attested && !s.o.AllowUnattested:

@@ -117,8 +117,8 @@ func (t Token) MarshalText() ([]byte, error) { return []byte("******"), nil }
 func (t Token) LogValue() slog.Value { return slog.StringValue("******") }
 
 // Failed is the one error for a code that does not open a session.
-func Failed(attemptsLeft int) error {
-	return fault.VerificationFailed.New().With("attemptsLeft", strconv.Itoa(attemptsLeft))
+func Failed(v Verdict) error {
+	return fault.VerificationFailed.New().WithRetry(v.RetryAfter).With("attemptsLeft", strconv.Itoa(v.AttemptsLeft))
 }
 
 func (s *Service) newVerification(r Request, now time.Time) (Verification, Code) {

@@ -104,6 +104,7 @@ type Confirmation struct {
 type Verdict struct {
 	OK           bool
 	AttemptsLeft int
+	RetryAfter   time.Duration // with no try left: until a new code can be had
 }
 
 // Store keeps verifications and sessions. Every method is one transaction and
@@ -117,9 +118,9 @@ type Store interface {
 	// GetVerification returns a verification that can still be confirmed, or
 	// fault.VerificationFailed with the attempts that are left.
 	GetVerification(ctx context.Context, id string, now time.Time, l Limits) (Verification, error)
-	// Confirm compares the code, spends a try if anything is wrong, uses the
-	// code up if it is right, and opens the session if all is right. Of many
-	// calls for one code exactly one can succeed.
+	// Confirm compares the code and spends a try if anything is wrong; if all is
+	// right it uses the code up and opens the session. Of many calls for one code
+	// at most one succeeds, and from outside a wrong suffix looks like a wrong code.
 	Confirm(context.Context, Confirmation, Limits) (Verdict, error)
 	// TouchSession returns the session and renews its idle time.
 	// Errors: fault.SessionInvalid.
@@ -237,7 +238,7 @@ func (s *Service) confirm(ctx context.Context, id string, code Code) (Opened, er
 		return Opened{}, fmt.Errorf("confirm: %w", err)
 	}
 	if !verdict.OK {
-		return Opened{}, Failed(verdict.AttemptsLeft)
+		return Opened{}, Failed(verdict)
 	}
 	return Opened{Token: token, Session: session}, nil
 }

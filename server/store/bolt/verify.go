@@ -135,7 +135,7 @@ func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, _
 			return err
 		}
 		if v == nil {
-			return verify.Failed(int(g.GetTriesLeft()))
+			return verify.Failed(spent(g, now))
 		}
 		out = verify.Verification{
 			ID: id, NumberIndex: phone.Index(v.GetNumberIndex()), CreateTime: moment(v.GetCreateTime()), ExpireTime: moment(v.GetExpireTime()),
@@ -173,11 +173,11 @@ func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Lim
 			return err
 		}
 		if v == nil {
-			verdict.AttemptsLeft = int(g.GetTriesLeft())
+			verdict = spent(g, c.Now)
 			return nil
 		}
 		right := subtle.ConstantTimeCompare(v.GetCodeDigest(), c.CodeDigest[:]) == 1
-		if right && c.Attestation != platform.AttestMismatch {
+		if right && !v.GetSuffixFailed() && c.Attestation != platform.AttestMismatch {
 			verdict = verify.Verdict{OK: true, AttemptsLeft: int(g.GetTriesLeft())}
 			v.Used = true
 			if err := save(tx, bucketVerifications, []byte(c.ID), v); err != nil {
@@ -186,11 +186,11 @@ func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Lim
 			return s.saveSession(tx, c.Session)
 		}
 		g.TriesLeft--
-		verdict.AttemptsLeft = int(g.GetTriesLeft())
+		verdict = spent(g, c.Now)
 		if err := save(tx, bucketGuards, v.GetNumberIndex(), g); err != nil {
 			return err
 		}
-		if !right {
+		if !right || v.GetSuffixFailed() {
 			return nil
 		}
 		return wrongSuffix(tx, c, v)
@@ -198,9 +198,21 @@ func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Lim
 	return verdict, err
 }
 
-// wrongSuffix uses up a right code that came with a wrong suffix and counts it.
+// spent is the verdict of a failure; with no try left it says when the number's
+// window is over.
+func spent(g *recordv1.NumberGuard, now time.Time) verify.Verdict {
+	v := verify.Verdict{AttemptsLeft: max(int(g.GetTriesLeft()), 0)}
+	if end := moment(g.GetWindowEnd()); v.AttemptsLeft == 0 && end.After(now) {
+		v.RetryAfter = end.Sub(now)
+	}
+	return v
+}
+
+// wrongSuffix notes and counts, once, a right code that came with a wrong suffix.
+// The code is good for nothing then, but further tries go on being counted, as
+// those with a wrong code are.
 func wrongSuffix(tx *bbolt.Tx, c verify.Confirmation, v *recordv1.Verification) error {
-	v.Used = true
+	v.SuffixFailed = true
 	if err := save(tx, bucketVerifications, []byte(c.ID), v); err != nil {
 		return err
 	}

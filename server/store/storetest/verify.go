@@ -141,10 +141,10 @@ func tries(f *fixture) {
 	at := f.now.Add(l.Resend)
 	second := f.send(f.alice(), at)
 	f.same("verdict", f.try(second, wrongCode, platform.AttestMatch, at), verify.Verdict{AttemptsLeft: 1})
-	f.same("verdict", f.try(first, wrongCode, platform.AttestMatch, at), verify.Verdict{AttemptsLeft: 0})
+	f.same("verdict", f.try(first, wrongCode, platform.AttestMatch, at), verify.Verdict{RetryAfter: l.CodeLife})
 	f.reopen()
 	for _, v := range []verify.Verification{first, second} {
-		f.same("sixth try", f.try(v, rightCode, platform.AttestMatch, at), verify.Verdict{AttemptsLeft: 0})
+		f.same("sixth try", f.try(v, rightCode, platform.AttestMatch, at), verify.Verdict{RetryAfter: l.CodeLife})
 		_, err := f.GetVerification(f.ctx, v.ID, at, l)
 		f.same("attemptsLeft", f.fault(err, fault.VerificationFailed).Metadata["attemptsLeft"], "0")
 	}
@@ -201,7 +201,8 @@ func wrongSuffix(f *fixture) {
 	v, w := f.send(f.alice(), f.now), f.send(f.bob(), f.now)
 	f.same("same verdict", f.try(v, rightCode, platform.AttestMismatch, f.now), f.try(w, wrongCode, platform.AttestMatch, f.now))
 	f.reopen()
-	f.same("used up", f.try(v, rightCode, platform.AttestMatch, f.now), verify.Verdict{AttemptsLeft: 4})
+	f.same("used up", f.try(v, rightCode, platform.AttestMatch, f.now), verify.Verdict{AttemptsLeft: 3})
+	f.same("counted on", f.try(v, wrongCode, platform.AttestMatch, f.now), verify.Verdict{AttemptsLeft: 2})
 	f.refused(f.OpenVerification(f.ctx, f.verification(f.alice(), f.now.Add(l.Resend)), l), fault.DailyLimit)
 	f.ok(f.OpenVerification(f.ctx, f.verification(f.bob(), f.now.Add(l.Resend)), l))
 

@@ -105,7 +105,7 @@ type Verification struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Keyed digest of the id and the code.
 	CodeDigest []byte `protobuf:"bytes,4,opt,name=code_digest,json=codeDigest,proto3" json:"code_digest,omitempty"`
-	// Whether the code was used, rightly or with a wrong suffix.
+	// Whether the code opened a session.
 	Used bool `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
 	// The version of the consent text.
 	ConsentVersion string `protobuf:"bytes,6,opt,name=consent_version,json=consentVersion,proto3" json:"consent_version,omitempty"`
@@ -114,7 +114,9 @@ type Verification struct {
 	// The platforms that were named as recipients.
 	ConsentRecipients []string `protobuf:"bytes,8,rep,name=consent_recipients,json=consentRecipients,proto3" json:"consent_recipients,omitempty"`
 	// A HolderSecret.
-	Sealed        []byte `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Sealed []byte `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Whether the right code came and the suffix was wrong.
+	SuffixFailed  bool `protobuf:"varint,10,opt,name=suffix_failed,json=suffixFailed,proto3" json:"suffix_failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -210,6 +212,13 @@ func (x *Verification) GetSealed() []byte {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *Verification) GetSuffixFailed() bool {
+	if x != nil {
+		return x.SuffixFailed
+	}
+	return false
 }
 
 // HolderSecret is who a verification or a session is for.
@@ -1634,7 +1643,7 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x04Meta\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\x05R\rschemaVersion\x127\n" +
 	"\tfirst_day\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfirstDay\x12\x14\n" +
-	"\x05opens\x18\x03 \x01(\x03R\x05opens\"\xf7\x02\n" +
+	"\x05opens\x18\x03 \x01(\x03R\x05opens\"\x9c\x03\n" +
 	"\fVerification\x12!\n" +
 	"\fnumber_index\x18\x01 \x01(\fR\vnumberIndex\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1647,7 +1656,9 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x0fconsent_version\x18\x06 \x01(\tR\x0econsentVersion\x12%\n" +
 	"\x0econsent_scopes\x18\a \x03(\tR\rconsentScopes\x12-\n" +
 	"\x12consent_recipients\x18\b \x03(\tR\x11consentRecipients\x12\x16\n" +
-	"\x06sealed\x18\t \x01(\fR\x06sealed\"s\n" +
+	"\x06sealed\x18\t \x01(\fR\x06sealed\x12#\n" +
+	"\rsuffix_failed\x18\n" +
+	" \x01(\bR\fsuffixFailed\"s\n" +
 	"\fHolderSecret\x12!\n" +
 	"\fphone_number\x18\x01 \x01(\tR\vphoneNumber\x12#\n" +
 	"\rdocument_type\x18\x02 \x01(\tR\fdocumentType\x12\x1b\n" +
