@@ -105,7 +105,7 @@ func TestBrokenConnections(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, peer := newWorld(t), &rawPeer{asked: c.asked}
 				w.raw(peer)
-				r, p := w.shop()
+				r, p := w.shop(w.timeless)
 				chat := w.chat(r)
 				for range 3 {
 					bad, good := ask(t, p, 2*time.Second), ask(t, chat, 2*time.Second)
@@ -158,15 +158,17 @@ func TestConnectionsThatEndAtOnce(t *testing.T) {
 				var sound atomic.Bool
 				w := newWorld(t)
 				peer := &rawPeer{
-					opened: func(c *rawConn) {
-						if !sound.Load() {
-							ends(c)
+					opened: func(c *rawConn) bool {
+						if sound.Load() {
+							return false
 						}
+						ends(c)
+						return true
 					},
 					asked: func(c *rawConn, s uint32, good *lookupResponse) { c.head(s); c.message(s, good); c.end(s, "0", "") },
 				}
 				w.raw(peer)
-				r, p := w.shop()
+				r, p := w.shop(w.timeless)
 				chat := w.chat(r)
 				good := ask(t, chat, 2*time.Second)
 				if a := ask(t, p, 2*time.Second).wait(); a.State != platform.Silent || a.Malformed || a.Took > 2*time.Second {
@@ -203,7 +205,7 @@ func (l *slowly) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	l.conns.Add(1)
-	return &slowConn{c, l}, nil
+	return &slowConn{timeless{c}, l}, nil
 }
 
 type slowConn struct {
@@ -247,7 +249,7 @@ func TestDrippingConnection(t *testing.T) {
 				w := newWorld(t)
 				l := w.slowShop(&connector{})
 				l.slow.Store(name == "from the first byte on")
-				r, p := w.shop()
+				r, p := w.shop(w.timeless)
 				chat := w.chat(r)
 				l.slow.Store(true)
 				for range 3 {
@@ -297,7 +299,7 @@ func TestStallInTheHandshake(t *testing.T) {
 					}
 				})
 				t.Cleanup(func() { _ = l.Close(); all.Wait() })
-				r, p := w.shop()
+				r, p := w.shop(w.timeless)
 				chat := w.chat(r)
 				bad, good := ask(t, p, 2*time.Second), ask(t, chat, 2*time.Second)
 				if a := good.wait(); a.State != platform.Bound || a.Took != 0 {
@@ -336,7 +338,7 @@ func TestPingsOfTheHub(t *testing.T) {
 					out.Answers[0].Accounts = slices.Repeat(out.Answers[0].Accounts, 50)
 					return out, nil
 				}}, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Minute}))
-				_, p := w.shop(func(o *link.Options) { o.ProbeEvery = c.probe })
+				_, p := w.shop(w.timeless, func(o *link.Options) { o.ProbeEvery = c.probe })
 				for hour := range 6 {
 					time.Sleep(20 * time.Minute)
 					takes.Store(0)
@@ -405,7 +407,7 @@ func TestCertificateOfTheFuture(t *testing.T) {
 		w := newWorld(t)
 		w.ca = ca
 		w.serve(shopAt, config, func(s *grpc.Server) { connectorv1.RegisterConnectorServiceServer(s, &connector{}) })
-		_, p := w.shop()
+		_, p := w.shop(w.timeless)
 		if a := ask(t, p, time.Second).wait(); a.State != platform.Silent || a.Malformed {
 			t.Errorf("%+v", a)
 		}
