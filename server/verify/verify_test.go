@@ -266,7 +266,7 @@ func TestWrongCodeAndWrongSuffix(t *testing.T) {
 		if wrongCode.Error() != wrongSuffix.Error() || a.Metadata["attemptsLeft"] != "4" || b.Metadata["attemptsLeft"] != "4" || a.Field != b.Field || a.RetryAfter != b.RetryAfter {
 			d.Errorf("%v %v and %v %v", wrongCode, a.Metadata, wrongSuffix, b.Metadata)
 		}
-		d.confirm(id, code) // the right suffix's code is still good
+		d.confirm(id, code)        // the right suffix's code is still good
 		d.fails(other, code2, "3") // and the other one is burnt, but goes on counting
 	})
 }

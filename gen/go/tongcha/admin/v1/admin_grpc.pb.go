@@ -47,8 +47,8 @@ type AdminServiceClient interface {
 	//
 	//	INVALID_ARGUMENT PLATFORM_ID_INVALID, ADDRESS_INVALID, NAME_INVALID,
 	//	  CATEGORY_INVALID: correct the argument.
-	//	ALREADY_EXISTS PLATFORM_EXISTS: a platform of that id has joined and has
-	//	  answered; suspend it first to give it another address.
+	//	ALREADY_EXISTS PLATFORM_EXISTS: a platform of that id has joined; suspend
+	//	  it first to give it another address.
 	AddPlatform(ctx context.Context, in *AddPlatformRequest, opts ...grpc.CallOption) (*AddPlatformResponse, error)
 	// ListPlatforms returns every catalogued platform.
 	//
@@ -211,8 +211,8 @@ type AdminServiceServer interface {
 	//
 	//	INVALID_ARGUMENT PLATFORM_ID_INVALID, ADDRESS_INVALID, NAME_INVALID,
 	//	  CATEGORY_INVALID: correct the argument.
-	//	ALREADY_EXISTS PLATFORM_EXISTS: a platform of that id has joined and has
-	//	  answered; suspend it first to give it another address.
+	//	ALREADY_EXISTS PLATFORM_EXISTS: a platform of that id has joined; suspend
+	//	  it first to give it another address.
 	AddPlatform(context.Context, *AddPlatformRequest) (*AddPlatformResponse, error)
 	// ListPlatforms returns every catalogued platform.
 	//
