@@ -31,7 +31,7 @@ func newGateway(t *testing.T, token string) *smsGateway {
 			return
 		}
 		if g.fails.Load() {
-			w.WriteHeader(http.StatusBadGateway)
+			w.WriteHeader(http.StatusForbidden)
 			return
 		}
 		g.sent <- message

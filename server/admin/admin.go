@@ -72,7 +72,7 @@ type service struct {
 // may call everything; the socket's mode is the authorisation.
 func NewServer(o Options) *grpc.Server {
 	s := &service{o: o}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate))
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
 	return g
 }

@@ -58,10 +58,12 @@ func checkAnswer(a *connectorv1.SubjectAnswer, ref []byte, split bool, now time.
 		return platform.Answer{}, false
 	}
 	accounts := make([]platform.Account, n)
+	seen := make(map[string]bool, n)
 	for i, acc := range a.GetAccounts() {
-		if accounts[i], ok = checkAccount(acc, split); !ok {
+		if accounts[i], ok = checkAccount(acc, split); !ok || seen[accounts[i].Ref] {
 			return platform.Answer{}, false
 		}
+		seen[accounts[i].Ref] = true
 	}
 	return platform.Answer{State: state, Accounts: accounts, AnswerTime: when}, true
 }
@@ -96,7 +98,7 @@ func answerTime(t *timestamppb.Timestamp, now time.Time) (time.Time, bool) {
 
 func checkAccount(a *connectorv1.Account, split bool) (platform.Account, bool) {
 	ref, product := a.GetAccountRef(), a.GetProduct()
-	if ref == "" || len(ref) > maxRef || !platform.IsPrintableASCII(ref) || !platform.IsPlainText(product, maxProduct) {
+	if ref == "" || len(ref) > maxRef || !platform.IsPrintableASCII(ref) || !platform.IsPlainText(product, maxProduct) || platform.HoldsNumber(product) {
 		return platform.Account{}, false
 	}
 	period, ok := periodOf(a.GetPeriod())

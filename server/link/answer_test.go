@@ -37,7 +37,10 @@ func malformations() map[string]func(*connectorv1.SubjectAnswer) {
 		"not bound, accounts":  func(a *connectorv1.SubjectAnswer) { a.State = connectorv1.BindingState_BINDING_STATE_NOT_BOUND },
 		"no data, accounts":    func(a *connectorv1.SubjectAnswer) { a.State = connectorv1.BindingState_BINDING_STATE_NO_DATA },
 		"not in time, account": func(a *connectorv1.SubjectAnswer) { a.State = connectorv1.BindingState_BINDING_STATE_NOT_IN_TIME },
-		"51 accounts":          func(a *connectorv1.SubjectAnswer) { a.Accounts = slices.Repeat(a.Accounts, 51) },
+		"51 accounts":          func(a *connectorv1.SubjectAnswer) { a.Accounts = several(51) },
+		"a reference twice":    func(a *connectorv1.SubjectAnswer) { a.Accounts = slices.Repeat(a.Accounts, 2) },
+		"200 accounts":         func(a *connectorv1.SubjectAnswer) { a.Accounts = several(200) },
+		"a number":             func(a *connectorv1.SubjectAnswer) { a.Accounts[0].Product = "13900000005 张三" },
 		"account without ref":  account(func(a *connectorv1.Account) { a.AccountRef = "" }),
 		"account ref 65":       account(func(a *connectorv1.Account) { a.AccountRef = strings.Repeat("a", 65) }),
 		"account ref control":  account(func(a *connectorv1.Account) { a.AccountRef = "a\n" }),
@@ -170,7 +173,7 @@ func TestSoundAnswers(t *testing.T) {
 		"since":        {since, func(a *connectorv1.SubjectAnswer) { a.Accounts[0].Period = 2 }, platform.Bound, platform.SinceHolder},
 		"period unset": {since, func(a *connectorv1.SubjectAnswer) { a.Accounts[0].Period = 0 }, platform.Bound, platform.PeriodUnknown},
 		"no split":     {time.Time{}, func(*connectorv1.SubjectAnswer) {}, platform.Bound, platform.PeriodUnknown},
-		"50 accounts":  {since, func(a *connectorv1.SubjectAnswer) { a.Accounts = slices.Repeat(a.Accounts, 50) }, platform.Bound, platform.BeforeHolder},
+		"50 accounts":  {since, func(a *connectorv1.SubjectAnswer) { a.Accounts = several(50) }, platform.Bound, platform.BeforeHolder},
 		"limits": {since, func(a *connectorv1.SubjectAnswer) {
 			a.Accounts[0].AccountRef, a.Accounts[0].Product = strings.Repeat("~", 64), strings.Repeat("商", 64)
 		}, platform.Bound, platform.BeforeHolder},

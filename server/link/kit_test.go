@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -207,6 +208,15 @@ func bound(s *connectorv1.Subject) *connectorv1.SubjectAnswer {
 			{AccountRef: "ref 1", Product: "商城", Period: connectorv1.AccountPeriod_ACCOUNT_PERIOD_BEFORE_HOLDER},
 		},
 	}
+}
+
+// several are n accounts with references of their own.
+func several(n int) []*connectorv1.Account {
+	out := make([]*connectorv1.Account, n)
+	for i := range out {
+		out[i] = &connectorv1.Account{AccountRef: fmt.Sprint("ref ", i), Product: "商城", Period: connectorv1.AccountPeriod_ACCOUNT_PERIOD_BEFORE_HOLDER}
+	}
+	return out
 }
 
 func mobile(t *testing.T) phone.Number {

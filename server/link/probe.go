@@ -54,23 +54,21 @@ func (r *remote) describe() bool {
 	if r.ctx.Err() != nil {
 		return false
 	}
-	problem := ""
 	if err != nil {
-		problem = r.probeProblem(err)
-	} else {
-		problem = descriptionProblem(resp, r.Info().ID)
+		r.unwell(r.probeProblem(err), r.Info().Unfit)
+		return false
 	}
-	if problem != "" {
-		r.unwell(problem)
+	if problem := descriptionProblem(resp, r.Info().ID); problem != "" {
+		r.unwell(problem, true)
 		return false
 	}
 	r.described(resp)
 	return true
 }
 
-func (r *remote) unwell(problem string) {
+func (r *remote) unwell(problem string, unfit bool) {
 	before := r.Info()
-	r.change(func(i *platform.Info) { i.Health, i.Problem = platform.HealthNotServing, problem })
+	r.change(func(i *platform.Info) { i.Health, i.Problem, i.Unfit = platform.HealthNotServing, problem, unfit })
 	if before.Health != platform.HealthNotServing || before.Problem != problem {
 		r.log.Warn("platform is not serving", "problem", problem)
 	}
@@ -87,7 +85,7 @@ func (r *remote) described(d *connectorv1.DescribeResponse) {
 		i.Products = productsOf(d.GetProducts())
 		i.DisplayName = cmp.Or(r.entry.DisplayName, platform.CleanText(d.GetDisplayName(), maxName))
 		i.SelfServiceURL = cmp.Or(r.entry.SelfServiceURL, pageOrNone(d.GetSelfServiceUrl()))
-		i.Health, i.Problem, i.LastSeen = platform.HealthServing, "", time.Now()
+		i.Health, i.Problem, i.Unfit, i.LastSeen = platform.HealthServing, "", false, time.Now()
 	})
 	if before.Health != platform.HealthServing {
 		r.log.Info("platform is serving")

@@ -18,7 +18,7 @@ const refSize = 16 // bytes of a subject_ref
 // item, whatever happens.
 func (r *remote) lookup(ctx context.Context, items []*item) []platform.Answer {
 	req, refs := question(ctx, items)
-	resp, err := r.client.LookupBindings(ctx, req)
+	resp, err := r.client.LookupBindings(ctx, req, bounded(len(items))...)
 	if err != nil {
 		return all(items, platform.Answer{State: platform.Silent, Malformed: breach(err)})
 	}

@@ -335,7 +335,7 @@ func TestPingsOfTheHub(t *testing.T) {
 						return nil, ctx.Err()
 					}
 					out := answers(r, bound)
-					out.Answers[0].Accounts = slices.Repeat(out.Answers[0].Accounts, 50)
+					out.Answers[0].Accounts = several(50)
 					return out, nil
 				}}, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Minute}))
 				_, p := w.shop(w.timeless, func(o *link.Options) { o.ProbeEvery = c.probe })

@@ -23,6 +23,7 @@ type run struct {
 }
 
 func newRun(l Lookup, ended func(Lookup)) *run {
+	l.Rows = slices.Clone(l.Rows) // which answers are written into
 	return &run{l: l, changed: make(chan struct{}), ended: ended}
 }
 
@@ -37,7 +38,7 @@ func (r *run) ask(req Request, targets map[int]platform.Platform, deadline time.
 		rows = append(rows, row)
 	}
 	slices.Sort(rows)
-	frame := r.l.Rows // the first rows are never written to, so no lock is needed
+	frame := r.l.Rows // whose ids are never written to, so no lock is needed
 	done := func(c *platform.Call) {
 		observe(frame[c.Row].Platform, c.Answer())
 		r.answered(c)
@@ -69,16 +70,13 @@ func (r *run) answered(c *platform.Call) {
 	a := c.Answer()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rows := slices.Clone(r.l.Rows) // snapshots that were handed out stay as they are
-	rows[c.Row].State = a.State
-	rows[c.Row].Accounts = a.Accounts
-	rows[c.Row].AnswerTime = a.AnswerTime
-	r.l.Rows = rows
+	row := &r.l.Rows[c.Row]
+	row.State, row.Accounts, row.AnswerTime = a.State, a.Accounts, a.AnswerTime
 	r.l.Revision++
 	r.notify()
 	if r.pending--; r.pending == 0 {
 		r.timer.Stop()
-		r.ended(r.l)
+		r.ended(r.copied())
 	}
 }
 
@@ -104,5 +102,13 @@ func (r *run) snapshot() Lookup {
 func (r *run) watch() (Lookup, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.l, r.changed
+	return r.copied(), r.changed
+}
+
+// copied is the lookup with rows of its own; the lock is held. Copying where it
+// is read, not at every answer, keeps a lookup of many platforms linear.
+func (r *run) copied() Lookup {
+	l := r.l
+	l.Rows = slices.Clone(l.Rows)
+	return l
 }

@@ -97,12 +97,15 @@ type Info struct {
 	MaxBatch   int // at least 1
 	Health     Health
 	Problem    string // why it is not serving, in our words
+	Unfit      bool   // it describes itself as another platform, or outside the contract: it is sent nothing
 	LastSeen   time.Time
 }
 
 // AnswersLookups reports whether the platform is worth asking. One that has not
 // said what it offers yet is.
-func (i Info) AnswersLookups() bool { return i.Functions == 0 || i.Functions.Has(FunctionLookup) }
+func (i Info) AnswersLookups() bool {
+	return !i.Unfit && (i.Functions == 0 || i.Functions.Has(FunctionLookup))
+}
 
 // Platform is a joined platform. All methods are safe for concurrent use.
 type Platform interface {

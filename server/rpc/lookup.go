@@ -49,6 +49,13 @@ func (h *handlers) GetLookup(ctx context.Context, r *hubv1.GetLookupRequest) (*h
 	if !seal.IsID(r.GetLookupId()) {
 		return nil, fault.LookupNotFound.New()
 	}
+	if wait > 0 {
+		leave, err := h.waits.enter(sessionOf(ctx).Key)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	l, err := h.o.Lookup.Wait(ctx, sessionOf(ctx).Subject, r.GetLookupId(), wait, int(r.GetSinceRevision()))
 	if err != nil {
 		return nil, err
@@ -62,6 +69,11 @@ func (h *handlers) WatchLookup(r *hubv1.WatchLookupRequest, stream hubv1.LookupS
 		return fault.LookupNotFound.New()
 	}
 	ctx := stream.Context()
+	leave, err := h.waits.enter(sessionOf(ctx).Key)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	since := 0
 	for {
 		began := time.Now()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,6 +195,33 @@ func TestWaits(t *testing.T) {
 		if _, err := p.lookup(l.GetLookupId(), durationpb.New(30*time.Second), math.MinInt32); err != nil || time.Since(began) != time.Second {
 			w.Errorf("%v after %v", err, time.Since(began))
 		}
+	})
+}
+
+// TestWaitsAreBounded: the seventeenth long poll of a session is refused, whatever
+// it waits for; another person's isn't, and a place is free again when one ends.
+func TestWaitsAreBounded(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.peers["chat"].set(func(p *peer) { p.holding = true })
+		p := w.person()
+		l, order := p.look(), p.orderAt("shop")
+		poll := func(p *person, d time.Duration) error {
+			_, err := p.unbinds.GetUnbind(p.ctx, &hubv1.GetUnbindRequest{UnbindId: order, Wait: durationpb.New(d)})
+			return err
+		}
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() { _ = poll(p, time.Second) })
+		}
+		synctest.Wait()
+		_, err := p.lookup(l.GetLookupId(), durationpb.New(time.Second), 99)
+		w.wants("a poll", err, "OVERLOADED", "")
+		w.wants("an order's", poll(p, time.Second), "OVERLOADED", "")
+		_, err = p.watch(l.GetLookupId())
+		w.wants("a watch", err, "OVERLOADED", "")
+		w.must(poll(p, 0))
+		all.Wait()
+		w.must(poll(p, time.Second))
 	})
 }
 

@@ -34,6 +34,9 @@ const (
 	maxReceive = 256 << 10
 	maxHeaders = 8 << 10
 	maxStreams = 100
+	// handshakeTime bounds a connection's beginning. A stop waits for those that
+	// have begun.
+	handshakeTime = 5 * time.Second
 )
 
 // Catalogue is what the handlers ask of the catalogue. Its methods never block.
@@ -70,11 +73,12 @@ type Server struct {
 	o      Options
 	health *health.Server
 	checks *limiter
+	waits  *waits
 }
 
 // New returns a Server. Its health is NOT_SERVING until SetServing.
 func New(o Options) *Server {
-	s := &Server{o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond))}
+	s := &Server{o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)), waits: newWaits()}
 	s.SetServing(false)
 	return s
 }
@@ -99,7 +103,7 @@ func (s *Server) Inner() *grpc.Server { return s.build(true) }
 
 func (s *Server) build(inner bool, more ...grpc.ServerOption) *grpc.Server {
 	opts := append([]grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxReceive), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(streams(inner)),
+		grpc.ConnectionTimeout(handshakeTime), grpc.MaxRecvMsgSize(maxReceive), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(streams(inner)),
 		grpc.ChainUnaryInterceptor(s.unary(inner)), grpc.ChainStreamInterceptor(s.stream(inner)),
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return Status(fault.MethodUnknown.New()).Err() }),
 	}, more...)

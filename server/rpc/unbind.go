@@ -123,6 +123,13 @@ func (h *handlers) GetUnbind(ctx context.Context, r *hubv1.GetUnbindRequest) (*h
 	if !seal.IsID(r.GetUnbindId()) {
 		return nil, fault.UnbindNotFound.New()
 	}
+	if wait > 0 {
+		leave, err := h.waits.enter(sessionOf(ctx).Key)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	o, err := h.o.Unbind.Wait(ctx, sessionOf(ctx).Subject, r.GetUnbindId(), wait)
 	if err != nil {
 		return nil, err

@@ -110,8 +110,12 @@ func (w *Webhook) SendCode(ctx context.Context, to phone.Number, code verify.Cod
 		return errors.New("sms: the gateway can't be reached")
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("sms: the gateway answered %d", resp.StatusCode)
+	switch code := resp.StatusCode; {
+	case code/100 == 2:
+		return nil
+	case code/100 == 4 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests:
+		return fmt.Errorf("sms: the gateway refused the message with %d", code)
+	default:
+		return fmt.Errorf("sms: the gateway answered %d: %w", code, verify.ErrMaybeSent)
 	}
-	return nil
 }

@@ -20,7 +20,6 @@ type DispatchOptions struct {
 	Carrier platform.Carrier // nil: holders are not checked again
 
 	PerPlatform    int           // attempts at once at one platform [4]
-	AtOnce         int           // attempts at once at all platforms [256]
 	AttemptTimeout time.Duration // of one call [10 s]
 	MaxAge         time.Duration // then an order that was never taken is abandoned [30 d]
 	// HolderStale is how long the carrier's last word about the holder stands
@@ -44,9 +43,6 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	if o.PerPlatform == 0 {
 		o.PerPlatform = 4
 	}
-	if o.AtOnce == 0 {
-		o.AtOnce = 256
-	}
 	if o.Observe == nil {
 		o.Observe = func(platform.ID, string, time.Duration) {}
 	}
@@ -54,14 +50,14 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 }
 
 // Dispatcher sends due orders to their platforms. Each platform has places of
-// its own, so that one that hangs keeps only its own orders waiting.
+// its own and there is no limit over all, so that those that hang, however many,
+// keep only their own orders waiting.
 type Dispatcher struct {
 	o     DispatchOptions
 	queue Queue
 
 	mu    sync.Mutex
 	busy  map[platform.ID]int
-	total int
 	tasks sync.WaitGroup
 }
 
@@ -108,20 +104,18 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 func (d *Dispatcher) dispatch(ctx context.Context) (time.Time, error) {
 	joined := make(map[platform.ID]platform.Platform)
 	for _, p := range d.o.Joined() {
-		joined[p.Info().ID] = p
+		if info := p.Info(); !info.Unfit {
+			joined[info.ID] = p
+		}
 	}
 	d.mu.Lock()
-	room := d.o.AtOnce - d.total
 	busy := make(map[platform.ID]int, len(d.busy))
 	for id, n := range d.busy {
 		busy[id] = n
 	}
 	d.mu.Unlock()
-	if room <= 0 {
-		return time.Time{}, nil // an attempt that ends wakes us
-	}
 	claims, next, err := d.queue.Claim(ctx, ClaimRequest{
-		Now: time.Now(), Lease: 3 * d.o.AttemptTimeout, Max: room,
+		Now: time.Now(), Lease: 3 * d.o.AttemptTimeout, Max: max(d.o.PerPlatform*len(joined), 1),
 		Free: func(id platform.ID) int {
 			if joined[id] == nil {
 				return 0 // its orders wait until it joins or resumes
@@ -142,14 +136,12 @@ func (d *Dispatcher) start(ctx context.Context, p platform.Platform, c Claim) {
 	id := c.Order.Platform
 	d.mu.Lock()
 	d.busy[id]++
-	d.total++
 	d.mu.Unlock()
 	d.o.Service.watches.changed(c.Order.ID)
 	d.tasks.Go(func() {
 		defer d.o.Service.Wake()
 		defer func() {
 			d.mu.Lock()
-			d.total--
 			if d.busy[id]--; d.busy[id] == 0 {
 				delete(d.busy, id)
 			}

@@ -56,6 +56,26 @@ func TestFlappingPlatform(t *testing.T) {
 	}, shop)
 }
 
+// TestManyDeadPlatforms: there is no limit over all platforms that they could
+// use up.
+func TestManyDeadPlatforms(t *testing.T) {
+	shop := &peer{id: "shop", unbind: says(platform.StageCompleted)}
+	peers := []*peer{shop}
+	for i := range 70 {
+		peers = append(peers, &peer{id: platform.ID(fmt.Sprint("dead", i)), unbind: hangs})
+	}
+	inHub(t, func(h *hub) {
+		for i := range 280 {
+			h.place(fmt.Sprint("waits", i), platform.ID(fmt.Sprint("dead", i%70)))
+		}
+		begin := time.Now()
+		h.state(h.place("lucky", "shop")(), completed)
+		if d := time.Since(begin); d != 0 {
+			h.Errorf("an order at a healthy platform took %v", d)
+		}
+	}, peers...)
+}
+
 func TestDeadPlatformDelaysNobodyElse(t *testing.T) {
 	dead := &peer{id: "dead", unbind: hangs}
 	shop := &peer{id: "shop", unbind: says(platform.StageCompleted)}

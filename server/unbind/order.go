@@ -99,6 +99,7 @@ type Order struct {
 	HolderChecked time.Time // when the carrier last said that the number is the person's
 	ReportTime    time.Time // the platform's time of the last change between states of equal rank
 	Run           int64     // which run of the store took it
+	Sent          bool      // an attempt was made, also one that cost none
 	RefusalReason string
 	RefusalText   string
 	ActionURL     string

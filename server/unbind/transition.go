@@ -187,6 +187,7 @@ func (o *Order) recordAttempt(t Transition) {
 		return
 	}
 	o.Polls = 0
+	o.Sent = true
 	if t.spend {
 		o.Attempts++
 		if o.State == Queued {

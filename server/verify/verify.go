@@ -4,6 +4,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -49,10 +50,15 @@ func DefaultLimits() Limits {
 
 // Sender hands a code over for delivery.
 type Sender interface {
-	// SendCode sends the code. An error means that it was not sent; a sender
-	// that can't tell, as after a timeout, returns nil, since the code may arrive.
+	// SendCode sends the code. An error means that it was not sent, unless it is
+	// ErrMaybeSent. After a timeout a sender returns nil, since the code may arrive.
 	SendCode(ctx context.Context, to phone.Number, code Code, life time.Duration) error
 }
+
+// ErrMaybeSent is a failure after which the message may have gone out all the
+// same: it counts against the limits, or a gateway that fails after sending would
+// make messages free.
+var ErrMaybeSent = errors.New("the message may have been sent")
 
 // Verification is a code that was sent.
 type Verification struct {
@@ -185,6 +191,9 @@ func (s *Service) Create(ctx context.Context, r Request) (Created, error) {
 	}
 	if err := s.sender.SendCode(ctx, r.Number, code, s.limits.CodeLife); err != nil {
 		s.log.WarnContext(ctx, "code not sent", "error", err)
+		if errors.Is(err, ErrMaybeSent) {
+			return Created{}, fault.SMSUnavailable.Wrap(err).WithRetry(s.limits.Resend)
+		}
 		// The person may ask again at once, whether or not they are still there.
 		if werr := s.store.WithdrawVerification(context.WithoutCancel(ctx), v.ID); werr != nil {
 			s.log.ErrorContext(ctx, "unsent code not withdrawn", "error", werr)

@@ -114,7 +114,7 @@ func (s *Store) orderRecord(o unbind.Order) (*recordv1.Order, error) {
 		OrderId: o.ID, PlatformId: string(o.Platform), Subject: o.Subject[:], NumberIndex: o.NumberIndex[:],
 		State: int32(o.State), Attempts: int32(o.Attempts), Polls: int32(o.Polls),
 		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), NextTime: stamp(o.NextTime), StateTime: stamp(o.StateTime),
-		RefusalReason: o.RefusalReason, HolderCheckTime: stamp(o.HolderChecked), ReportTime: stamp(o.ReportTime), Run: o.Run, Sealed: sealed,
+		RefusalReason: o.RefusalReason, HolderCheckTime: stamp(o.HolderChecked), ReportTime: stamp(o.ReportTime), Run: o.Run, Sent: o.Sent, Sealed: sealed,
 	}
 	for _, h := range o.History {
 		r.History = append(r.History, &recordv1.OrderHistory{State: int32(h.State), Time: stamp(h.Time), Attempt: int32(h.Attempt), Reason: h.Reason})
@@ -145,7 +145,7 @@ func (s *Store) getOrder(tx *bbolt.Tx, id string) (unbind.Order, error) {
 		Number: n, AccountRefs: secret.GetAccountRefs(), BoundBefore: moment(secret.GetBoundBefore()),
 		CreateTime: moment(r.GetCreateTime()), DueTime: moment(r.GetDueTime()), State: unbind.State(r.GetState()), StateTime: moment(r.GetStateTime()),
 		Attempts: int(r.GetAttempts()), Polls: int(r.GetPolls()), NextTime: moment(r.GetNextTime()), HolderChecked: moment(r.GetHolderCheckTime()),
-		ReportTime: moment(r.GetReportTime()), Run: r.GetRun(), RefusalReason: r.GetRefusalReason(), RefusalText: secret.GetRefusalText(), ActionURL: secret.GetActionUrl(),
+		ReportTime: moment(r.GetReportTime()), Run: r.GetRun(), Sent: r.GetSent(), RefusalReason: r.GetRefusalReason(), RefusalText: secret.GetRefusalText(), ActionURL: secret.GetActionUrl(),
 	}
 	for _, h := range r.GetHistory() {
 		o.History = append(o.History, unbind.Step{State: unbind.State(h.GetState()), Time: moment(h.GetTime()), Attempt: int(h.GetAttempt()), Reason: h.GetReason()})

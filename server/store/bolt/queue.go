@@ -3,6 +3,8 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"errors"
+	"reflect"
 	"slices"
 	"time"
 
@@ -203,7 +205,7 @@ func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition)
 		o, _, err = s.apply(tx, c.Order.ID, t)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnchanged) {
 		s.leases.unpin(c.Order.ID)
 		return unbind.Order{}, err
 	}
@@ -217,14 +219,18 @@ func (s *Store) apply(tx *bbolt.Tx, id string, t unbind.Transition) (unbind.Orde
 	if err != nil {
 		return unbind.Order{}, false, err
 	}
-	if before.State.Final() {
-		return before, false, nil // a report that comes a thousand times writes nothing
-	}
 	o := before
 	o.History = slices.Clone(before.History)
 	changed := o.Apply(t)
+	if reflect.DeepEqual(before, o) {
+		return o, false, errUnchanged
+	}
 	return o, changed, s.putOrder(tx, before, o)
 }
+
+// errUnchanged rolls a transaction back that changed nothing: a report that comes
+// a thousand times costs no write to the disk.
+var errUnchanged = errors.New("store: nothing to write")
 
 // Release implements unbind.Queue.
 func (s *Store) Release(_ context.Context, claims []unbind.Claim) {
@@ -248,6 +254,9 @@ func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.T
 		o, changed, err = s.apply(tx, id, t)
 		return err
 	})
+	if errors.Is(err, errUnchanged) {
+		err = nil
+	}
 	return s.shown(o, time.Now()), changed, err
 }
 
@@ -272,7 +281,7 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 			return err
 		case o.State.Final():
 			return fault.AlreadyTerminal.New()
-		case o.State != unbind.Queued || o.Attempts > 0 || o.Run != s.run:
+		case o.State != unbind.Queued || o.Sent || o.Run != s.run:
 			return fault.AlreadySent.New()
 		}
 		o, _, err = s.apply(tx, id, t)

@@ -127,10 +127,10 @@ func (s *Store) WithdrawVerification(ctx context.Context, id string) error {
 }
 
 // GetVerification implements verify.Store.
-func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, _ verify.Limits) (verify.Verification, error) {
+func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, l verify.Limits) (verify.Verification, error) {
 	var out verify.Verification
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
-		v, g, err := openTry(tx, id, now)
+		v, g, err := openTry(tx, id, now, l)
 		if err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, _
 
 // openTry returns a verification that can be confirmed now and its number's
 // guard, or a nil verification and a guard with the tries that are left.
-func openTry(tx *bbolt.Tx, id string, now time.Time) (*recordv1.Verification, *recordv1.NumberGuard, error) {
+func openTry(tx *bbolt.Tx, id string, now time.Time, l verify.Limits) (*recordv1.Verification, *recordv1.NumberGuard, error) {
 	v, g := new(recordv1.Verification), new(recordv1.NumberGuard)
 	found, err := load(tx, bucketVerifications, []byte(id), v)
 	if err != nil || !found {
@@ -161,14 +161,30 @@ func openTry(tx *bbolt.Tx, id string, now time.Time) (*recordv1.Verification, *r
 	if v.GetUsed() || !moment(v.GetExpireTime()).After(now) || g.GetTriesLeft() <= 0 {
 		return nil, g, nil
 	}
+	if over, err := suffixesUsedUp(tx, v.GetNumberIndex(), now, l); over || err != nil {
+		g.TriesLeft = 0
+		return nil, g, err
+	}
 	return v, g, nil
+}
+
+// suffixesUsedUp reports whether too many wrong suffixes came for the number.
+// Codes that were sent before that are of no more use either.
+func suffixesUsedUp(tx *bbolt.Tx, number []byte, now time.Time, l verify.Limits) (bool, error) {
+	for kind, limit := range map[string]int{countSuffixDay: l.SuffixPerDay, countSuffixMon: l.SuffixPerMon} {
+		n, _, err := used(tx, kind, number, now)
+		if err != nil || limit > 0 && n >= limit {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // Confirm implements verify.Store.
 func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Limits) (verify.Verdict, error) {
 	var verdict verify.Verdict
 	err := s.update(ctx, func(tx *bbolt.Tx) error {
-		v, g, err := openTry(tx, c.ID, c.Now)
+		v, g, err := openTry(tx, c.ID, c.Now, l)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ var reportCases = map[string]func(*fixture){
 	"Cancel":                cancel,
 	"CancelAfterAttempt":    cancelAfterAttempt,
 	"CancelAfterRestart":    cancelAfterRestart,
+	"CancelAfterSnooze":     cancelAfterSnooze,
 }
 
 func (f *fixture) reported(stage platform.Stage, at time.Time) unbind.Transition {
@@ -147,6 +148,18 @@ func cancelAfterAttempt(f *fixture) {
 	f.ok(err)
 	refuse()
 	f.same("open", f.orderOf(a, o.ID).State, unbind.InReview)
+}
+
+// cancelAfterSnooze: an attempt that cost nothing may have had its effect.
+func cancelAfterSnooze(f *fixture) {
+	a := f.alice()
+	o := f.order(a, "shop", f.now.Add(-time.Hour), "r")
+	f.enqueue(f.request(a, item(o)))
+	c := f.claim(1)
+	_, err := f.Finish(f.ctx, c[0], unbind.Snooze(f.sent(), "RESOURCE_EXHAUSTED", f.now))
+	f.ok(err)
+	_, err = f.Cancel(f.ctx, a.subject, o.ID, unbind.CancelledByPerson(f.now))
+	f.refused(err, fault.AlreadySent)
 }
 
 // cancelAfterRestart: a crash in a first attempt leaves no trace of it.

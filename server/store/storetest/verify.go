@@ -205,6 +205,11 @@ func wrongSuffix(f *fixture) {
 	f.same("counted on", f.try(v, wrongCode, platform.AttestMatch, f.now), verify.Verdict{AttemptsLeft: 2})
 	f.refused(f.OpenVerification(f.ctx, f.verification(f.alice(), f.now.Add(l.Resend)), l), fault.DailyLimit)
 	f.ok(f.OpenVerification(f.ctx, f.verification(f.bob(), f.now.Add(l.Resend)), l))
+	verdict, err := f.Confirm(f.ctx, f.confirmation(v, rightCode, platform.AttestMatch, f.now), l)
+	f.ok(err) // a code that was sent before the limit was reached is of no use either
+	f.same("beyond the limit", verdict.OK || verdict.AttemptsLeft > 0, false)
+	_, err = f.GetVerification(f.ctx, v.ID, f.now, l)
+	f.refused(err, fault.VerificationFailed)
 
 	next := f.verification(f.alice(), f.now.Add(24*time.Hour))
 	f.ok(f.OpenVerification(f.ctx, next, l))

@@ -1036,10 +1036,12 @@ func (x *SubjectAnswer) GetAccounts() []*Account {
 // nickname, an account name or an id that a person could recognise.
 type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. An opaque reference that is stable for this account, at most 64
-	// bytes of printable ASCII. It comes back in RequestUnbind.
+	// Required. An opaque reference that is stable for this account and stands
+	// for no other in this answer, at most 64 bytes of printable ASCII. It comes
+	// back in RequestUnbind.
 	AccountRef string `protobuf:"bytes,1,opt,name=account_ref,json=accountRef,proto3" json:"account_ref,omitempty"`
-	// Optional. Which product the account belongs to, at most 64 characters.
+	// Optional. Which product the account belongs to, at most 64 characters and
+	// nothing that looks like a number.
 	Product string `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`
 	// Required. Before or since the asking person held the number.
 	Period        AccountPeriod `protobuf:"varint,3,opt,name=period,proto3,enum=tongcha.connector.v1.AccountPeriod" json:"period,omitempty"`

@@ -50,6 +50,7 @@ type LookupServiceClient interface {
 	//	UNAUTHENTICATED SESSION_INVALID: as for CreateLookup.
 	//	NOT_FOUND LOOKUP_NOT_FOUND: no such lookup, or another person's.
 	//	INVALID_ARGUMENT WAIT_INVALID: wait is negative or longer than 30 s.
+	//	RESOURCE_EXHAUSTED OVERLOADED: more than 16 waits of this session are open.
 	GetLookup(ctx context.Context, in *GetLookupRequest, opts ...grpc.CallOption) (*GetLookupResponse, error)
 	// WatchLookup streams every revision until the lookup is complete; the last
 	// frame is the complete one.
@@ -131,6 +132,7 @@ type LookupServiceServer interface {
 	//	UNAUTHENTICATED SESSION_INVALID: as for CreateLookup.
 	//	NOT_FOUND LOOKUP_NOT_FOUND: no such lookup, or another person's.
 	//	INVALID_ARGUMENT WAIT_INVALID: wait is negative or longer than 30 s.
+	//	RESOURCE_EXHAUSTED OVERLOADED: more than 16 waits of this session are open.
 	GetLookup(context.Context, *GetLookupRequest) (*GetLookupResponse, error)
 	// WatchLookup streams every revision until the lookup is complete; the last
 	// frame is the complete one.

@@ -72,6 +72,7 @@ type UnbindServiceClient interface {
 	//	UNAUTHENTICATED SESSION_INVALID: as for CreateUnbinds.
 	//	NOT_FOUND UNBIND_NOT_FOUND: no such order, or another person's.
 	//	INVALID_ARGUMENT WAIT_INVALID: wait is negative or longer than 30 s.
+	//	RESOURCE_EXHAUSTED OVERLOADED: more than 16 waits of this session are open.
 	GetUnbind(ctx context.Context, in *GetUnbindRequest, opts ...grpc.CallOption) (*GetUnbindResponse, error)
 	// CancelUnbind takes back an order that was not sent to its platform yet.
 	//
@@ -178,6 +179,7 @@ type UnbindServiceServer interface {
 	//	UNAUTHENTICATED SESSION_INVALID: as for CreateUnbinds.
 	//	NOT_FOUND UNBIND_NOT_FOUND: no such order, or another person's.
 	//	INVALID_ARGUMENT WAIT_INVALID: wait is negative or longer than 30 s.
+	//	RESOURCE_EXHAUSTED OVERLOADED: more than 16 waits of this session are open.
 	GetUnbind(context.Context, *GetUnbindRequest) (*GetUnbindResponse, error)
 	// CancelUnbind takes back an order that was not sent to its platform yet.
 	//

@@ -1031,6 +1031,8 @@ type Order struct {
 	History []*OrderHistory `protobuf:"bytes,14,rep,name=history,proto3" json:"history,omitempty"`
 	// An OrderSecret.
 	Sealed []byte `protobuf:"bytes,15,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Whether it was ever sent, whatever came of it.
+	Sent bool `protobuf:"varint,18,opt,name=sent,proto3" json:"sent,omitempty"`
 	// Which opening of the file took the order: Meta.opens at that time.
 	Run int64 `protobuf:"varint,17,opt,name=run,proto3" json:"run,omitempty"`
 	// The platform's time of the last report that alternated between IN_REVIEW and
@@ -1173,6 +1175,13 @@ func (x *Order) GetSealed() []byte {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *Order) GetSent() bool {
+	if x != nil {
+		return x.Sent
+	}
+	return false
 }
 
 func (x *Order) GetRun() int64 {
@@ -1727,7 +1736,7 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12!\n" +
-	"\ferror_reason\x18\x03 \x01(\tR\verrorReason\"\xc1\x05\n" +
+	"\ferror_reason\x18\x03 \x01(\tR\verrorReason\"\xd5\x05\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vplatform_id\x18\x02 \x01(\tR\n" +
@@ -1747,7 +1756,8 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x0erefusal_reason\x18\f \x01(\tR\rrefusalReason\x12F\n" +
 	"\x11holder_check_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0fholderCheckTime\x129\n" +
 	"\ahistory\x18\x0e \x03(\v2\x1f.tongcha.record.v1.OrderHistoryR\ahistory\x12\x16\n" +
-	"\x06sealed\x18\x0f \x01(\fR\x06sealed\x12\x10\n" +
+	"\x06sealed\x18\x0f \x01(\fR\x06sealed\x12\x12\n" +
+	"\x04sent\x18\x12 \x01(\bR\x04sent\x12\x10\n" +
 	"\x03run\x18\x11 \x01(\x03R\x03run\x12;\n" +
 	"\vreport_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportTime\"\xd4\x01\n" +
