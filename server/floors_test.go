@@ -35,6 +35,7 @@ func floors() map[string]floor {
 	return map[string]floor{
 		"gen":             {level: 0, third: with(grpcModules, "github.com/grpc-ecosystem/grpc-gateway")},
 		"server/fault":    {level: 1},
+		"server/logtest":  {level: 1},
 		"server/phone":    {level: 2},
 		"server/calendar": {level: 2},
 		"server/seal":     {level: 2, third: []string{"github.com/tink-crypto/tink-go"}},

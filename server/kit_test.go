@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
 	"github.com/tongcha/tongcha/server"
+	"github.com/tongcha/tongcha/server/logtest"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/verify"
@@ -56,7 +56,7 @@ type site struct {
 	*testing.T
 	cfg    server.Config
 	outbox *outbox
-	logs   *buffer
+	logs   *logtest.Log
 
 	hub  *server.Hub
 	at   server.Addresses
@@ -66,7 +66,7 @@ type site struct {
 }
 
 func newSite(t *testing.T, change ...func(*server.Config)) *site {
-	s := &site{T: t, outbox: new(outbox), logs: new(buffer)}
+	s := &site{T: t, outbox: new(outbox), logs: new(logtest.Log)}
 	s.cfg = goodConfig(t.TempDir())
 	s.cfg.Sender = s.outbox
 	s.cfg.Logger = slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -270,22 +270,4 @@ func (c *connector) RequestUnbind(ctx context.Context, r *connectorv1.RequestUnb
 	c.unbinds <- r.GetOrderId()
 	<-ctx.Done()
 	return nil, ctx.Err()
-}
-
-// buffer is a log that several goroutines write.
-type buffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

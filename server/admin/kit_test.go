@@ -1,7 +1,6 @@
 package admin_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -21,6 +20,7 @@ import (
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
 	"github.com/tongcha/tongcha/server/admin"
 	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/logtest"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
@@ -47,12 +47,12 @@ type desk struct {
 	authority *pki.Authority
 	catalogue *catalogue
 	orders    admin.Orders
-	logs      *buffer
+	logs      *logtest.Log
 }
 
 func newDesk(t *testing.T, change ...func(*desk)) *desk {
 	t.Helper()
-	d := &desk{T: t, catalogue: &catalogue{by: make(map[platform.ID]platform.Info)}, logs: new(buffer)}
+	d := &desk{T: t, catalogue: &catalogue{by: make(map[platform.ID]platform.Info)}, logs: new(logtest.Log)}
 	dir := t.TempDir()
 	d.path = filepath.Join(dir, "admin.sock")
 	keyFile := filepath.Join(dir, "keys.json")
@@ -218,22 +218,4 @@ func (c *catalogue) All() []platform.Info {
 		out = append(out, i)
 	}
 	return out
-}
-
-// buffer is a log that several goroutines write.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

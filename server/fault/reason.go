@@ -24,7 +24,6 @@ const (
 	Overloaded          Reason = "OVERLOADED"
 	ShuttingDown        Reason = "SHUTTING_DOWN"
 	RoleDenied          Reason = "ROLE_DENIED"
-	PeerMismatch        Reason = "PEER_MISMATCH"
 	PhoneInvalid        Reason = "PHONE_INVALID"
 	IDSuffixInvalid     Reason = "ID_SUFFIX_INVALID"
 	DocumentTypeInvalid Reason = "DOCUMENT_TYPE_INVALID"
@@ -114,7 +113,6 @@ var table = map[Reason]row{
 	Overloaded:          {Exhausted, "当前使用人数较多，请稍后再试。", "The service is busy. Please try again in a moment."},
 	ShuttingDown:        {Unavailable, "服务正在重启，请稍后再试。", "The service is restarting. Please try again in a moment."},
 	RoleDenied:          {Denied, "当前身份不能使用此功能，请使用有相应权限的会话或证书。", "This caller may not use this method. Use a session or a certificate of the role it is for."},
-	PeerMismatch:        {Denied, "请求中的机构编号与证书不一致，请使用本机构的证书。", "The id in the request is not the one in the certificate. Use your own certificate."},
 	PhoneInvalid:        {Invalid, "请输入 11 位中国大陆手机号码（不支持物联网号码）。", "Please enter an 11-digit mainland China mobile number (IoT numbers are not supported)."},
 	IDSuffixInvalid:     {Invalid, "请输入证件号码的后 6 位；18 位身份证的后 6 位为出生日 01–31、三位数字、末位数字或 X，例如 15002X。", "Please enter the last 6 characters of the document. Of an 18-digit ID they are the day of birth 01–31, three digits, and a digit or X, such as 15002X."},
 	DocumentTypeInvalid: {Invalid, "不支持该证件类型，请在列出的类型中选择。", "This document type is not supported. Please choose one that is listed."},

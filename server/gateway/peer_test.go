@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -21,32 +20,15 @@ import (
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 	oversightv1 "github.com/tongcha/tongcha/gen/go/tongcha/oversight/v1"
 	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/logtest"
 )
 
 // canary is typed into everything; it may come out of nothing.
 const canary = "13912345678"
 
-// buffer is a log that may be written from anywhere.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // TestMain also reads what grpc and grpc-gateway log, at their most talkative.
 func TestMain(m *testing.M) {
-	logs := &buffer{}
+	logs := &logtest.Log{}
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2WithVerbosity(logs, logs, logs, 99))
 	code := m.Run()
 	if s := logs.String(); strings.Contains(s, canary) {

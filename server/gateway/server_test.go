@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/logtest"
 )
 
 func TestFixedPaths(t *testing.T) {
@@ -185,7 +186,7 @@ func TestServerLimits(t *testing.T) {
 	if s.ReadHeaderTimeout != 5*time.Second || s.MaxHeaderBytes != 8<<10 || s.WriteTimeout != 0 || s.IdleTimeout == 0 || s.Addr != "127.0.0.1:1" {
 		t.Errorf("%+v", s)
 	}
-	logs := &buffer{}
+	logs := &logtest.Log{}
 	e := errorLog{slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, line := range []string{
 		"http: TLS handshake error from 203.0.113.9:1: EOF\n", "http: panic serving 203.0.113.9:1: " + canary + "\n",

@@ -19,6 +19,7 @@ import (
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 	oversightv1 "github.com/tongcha/tongcha/gen/go/tongcha/oversight/v1"
 	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/logtest"
 )
 
 // site is the gateway on a real socket before a hub.
@@ -26,14 +27,14 @@ type site struct {
 	t    *testing.T
 	hub  *hub
 	addr string
-	logs *buffer
+	logs *logtest.Log
 	srv  *http.Server
 	ca   *tls.Certificate // after secure
 }
 
 func open(t *testing.T, change func(*Options), p patience) *site {
 	t.Helper()
-	s := &site{t: t, hub: &hub{}, logs: &buffer{}}
+	s := &site{t: t, hub: &hub{}, logs: &logtest.Log{}}
 	lis := bufconn.Listen(1 << 20)
 	g := grpc.NewServer(grpc.UnaryInterceptor(s.hub.unary), grpc.MaxHeaderListSize(8<<10))
 	hubv1.RegisterCatalogueServiceServer(g, s.hub)

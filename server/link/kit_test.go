@@ -1,11 +1,9 @@
 package link_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -21,6 +19,7 @@ import (
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
 	"github.com/tongcha/tongcha/server/link"
+	"github.com/tongcha/tongcha/server/logtest"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
@@ -36,7 +35,7 @@ const (
 type world struct {
 	t    *testing.T
 	ca   *pki.Authority
-	logs *buffer
+	logs *logtest.Log
 
 	mu    sync.Mutex
 	nodes map[string]*bufconn.Listener
@@ -44,7 +43,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return &world{t: t, ca: newCA(t), logs: &buffer{}, nodes: make(map[string]*bufconn.Listener)}
+	return &world{t: t, ca: newCA(t), logs: &logtest.Log{}, nodes: make(map[string]*bufconn.Listener)}
 }
 
 func newCA(t *testing.T) *pki.Authority {
@@ -253,23 +252,3 @@ func (q *question) wait() platform.Answer {
 	<-q.done
 	return q.Answer()
 }
-
-// buffer is a log that several goroutines write.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-var _ io.Writer = (*buffer)(nil)

@@ -1,7 +1,6 @@
 package rpc_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/tongcha/tongcha/server/coverage"
+	"github.com/tongcha/tongcha/server/logtest"
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
@@ -54,7 +54,7 @@ type world struct {
 	store    *bolt.Store
 	keys     *seal.Keys
 	ca       *pki.Authority
-	logs     *buffer
+	logs     *logtest.Log
 	outbox   *outbox
 	carrier  *carrier
 	peers    map[platform.ID]*peer
@@ -86,7 +86,7 @@ func inWorld(t *testing.T, change func(*settings), story func(*world)) {
 
 func newWorld(t *testing.T, change func(*settings)) *world {
 	w := &world{
-		T: t, logs: new(buffer), outbox: new(outbox), carrier: newCarrier(), peers: make(map[platform.ID]*peer),
+		T: t, logs: new(logtest.Log), outbox: new(outbox), carrier: newCarrier(), peers: make(map[platform.ID]*peer),
 		settings: settings{verify: verify.DefaultLimits(), lookup: lookup.DefaultLimits(), ordersPerDay: 20, checksPerSecond: 50},
 	}
 	if change != nil {
@@ -244,24 +244,6 @@ func (w *world) noSecrets(where, text string) {
 			w.Errorf("%s holds a secret: %q", where, text)
 		}
 	}
-}
-
-// buffer is a log that several goroutines write.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 var errDown = errors.New("it is down")

@@ -30,7 +30,7 @@ var codesOf = map[codes.Code][]fault.Reason{
 		fault.NameInvalid, fault.CategoryInvalid, fault.RoleInvalid, fault.StateInvalid, fault.NoteInvalid,
 	},
 	codes.Unauthenticated:    {fault.SessionInvalid},
-	codes.PermissionDenied:   {fault.RoleDenied, fault.PeerMismatch, fault.VerificationFailed},
+	codes.PermissionDenied:   {fault.RoleDenied, fault.VerificationFailed},
 	codes.NotFound:           {fault.PathUnknown, fault.LookupNotFound, fault.UnbindNotFound},
 	codes.AlreadyExists:      {fault.RequestIDReused, fault.PlatformExists},
 	codes.ResourceExhausted:  {fault.Overloaded, fault.CodeResendTooSoon, fault.DailyLimit, fault.LookupRate, fault.CheckRate},
