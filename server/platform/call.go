@@ -64,6 +64,11 @@ type Call struct {
 	Done func(*Call)
 	// Row is the asker's own mark.
 	Row int
+	// Trace is the W3C trace context the question belongs to; "" where nothing is
+	// traced.
+	Trace string
+	// Ticket is the mark of the Platform that was asked, and of nobody else.
+	Ticket any
 
 	answer   Answer
 	finished atomic.Bool

@@ -691,6 +691,8 @@ type DescribeResponse struct {
 	// Optional. An https:// page where a person manages the number of an account,
 	// at most 512 bytes.
 	SelfServiceUrl string `protobuf:"bytes,8,opt,name=self_service_url,json=selfServiceUrl,proto3" json:"self_service_url,omitempty"`
+	// Optional. Whether StreamBindings is served too.
+	StreamBindings bool `protobuf:"varint,9,opt,name=stream_bindings,json=streamBindings,proto3" json:"stream_bindings,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -781,6 +783,13 @@ func (x *DescribeResponse) GetSelfServiceUrl() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetStreamBindings() bool {
+	if x != nil {
+		return x.StreamBindings
+	}
+	return false
+}
+
 // LookupBindingsRequest asks about several numbers at once.
 type LookupBindingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -850,7 +859,10 @@ type Subject struct {
 	HolderSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=holder_since,json=holderSince,proto3" json:"holder_since,omitempty"`
 	// Optional. True for a probe with a sandbox number: answer as usual and leave
 	// it out of the platform's own statistics.
-	Synthetic     bool `protobuf:"varint,4,opt,name=synthetic,proto3" json:"synthetic,omitempty"`
+	Synthetic bool `protobuf:"varint,4,opt,name=synthetic,proto3" json:"synthetic,omitempty"`
+	// Optional. The W3C trace context of the question, 55 characters of ASCII, for
+	// a connector that traces. It tells nothing about the person.
+	Traceparent   string `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -913,6 +925,13 @@ func (x *Subject) GetSynthetic() bool {
 	return false
 }
 
+func (x *Subject) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
 // LookupBindingsResponse answers every subject of the request.
 type LookupBindingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -959,6 +978,227 @@ func (x *LookupBindingsResponse) GetAnswers() []*SubjectAnswer {
 	return nil
 }
 
+// StreamBindingsRequest is one frame from the hub.
+type StreamBindingsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. New questions, at most max_batch.
+	Items []*StreamItem `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	// Optional. Questions of this stream that nobody waits for any more.
+	WithdrawnItemIds []uint64 `protobuf:"varint,2,rep,packed,name=withdrawn_item_ids,json=withdrawnItemIds,proto3" json:"withdrawn_item_ids,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *StreamBindingsRequest) Reset() {
+	*x = StreamBindingsRequest{}
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamBindingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamBindingsRequest) ProtoMessage() {}
+
+func (x *StreamBindingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamBindingsRequest.ProtoReflect.Descriptor instead.
+func (*StreamBindingsRequest) Descriptor() ([]byte, []int) {
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StreamBindingsRequest) GetItems() []*StreamItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *StreamBindingsRequest) GetWithdrawnItemIds() []uint64 {
+	if x != nil {
+		return x.WithdrawnItemIds
+	}
+	return nil
+}
+
+// StreamItem is one question on a stream.
+type StreamItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Names the question on this stream; no two have the same.
+	ItemId uint64 `protobuf:"varint,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	// Required. The number to look up.
+	Subject *Subject `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Required. How many milliseconds the hub waits, from the moment the frame is
+	// received, at least 1.
+	AnswerWithinMillis uint32 `protobuf:"varint,3,opt,name=answer_within_millis,json=answerWithinMillis,proto3" json:"answer_within_millis,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *StreamItem) Reset() {
+	*x = StreamItem{}
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamItem) ProtoMessage() {}
+
+func (x *StreamItem) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamItem.ProtoReflect.Descriptor instead.
+func (*StreamItem) Descriptor() ([]byte, []int) {
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StreamItem) GetItemId() uint64 {
+	if x != nil {
+		return x.ItemId
+	}
+	return 0
+}
+
+func (x *StreamItem) GetSubject() *Subject {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *StreamItem) GetAnswerWithinMillis() uint32 {
+	if x != nil {
+		return x.AnswerWithinMillis
+	}
+	return 0
+}
+
+// StreamBindingsResponse is one frame from the connector, at most 256 KiB.
+type StreamBindingsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Answers to questions of this stream, in any order, at least one.
+	Answers       []*StreamAnswer `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamBindingsResponse) Reset() {
+	*x = StreamBindingsResponse{}
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamBindingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamBindingsResponse) ProtoMessage() {}
+
+func (x *StreamBindingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamBindingsResponse.ProtoReflect.Descriptor instead.
+func (*StreamBindingsResponse) Descriptor() ([]byte, []int) {
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StreamBindingsResponse) GetAnswers() []*StreamAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// StreamAnswer is the answer to one question on a stream.
+type StreamAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The item_id of the question.
+	ItemId uint64 `protobuf:"varint,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	// Required. The answer, as in LookupBindings.
+	Answer        *SubjectAnswer `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamAnswer) Reset() {
+	*x = StreamAnswer{}
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamAnswer) ProtoMessage() {}
+
+func (x *StreamAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamAnswer.ProtoReflect.Descriptor instead.
+func (*StreamAnswer) Descriptor() ([]byte, []int) {
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StreamAnswer) GetItemId() uint64 {
+	if x != nil {
+		return x.ItemId
+	}
+	return 0
+}
+
+func (x *StreamAnswer) GetAnswer() *SubjectAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 // SubjectAnswer is the answer for one subject.
 type SubjectAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -976,7 +1216,7 @@ type SubjectAnswer struct {
 
 func (x *SubjectAnswer) Reset() {
 	*x = SubjectAnswer{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[5]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1228,7 @@ func (x *SubjectAnswer) String() string {
 func (*SubjectAnswer) ProtoMessage() {}
 
 func (x *SubjectAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[5]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1241,7 @@ func (x *SubjectAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectAnswer.ProtoReflect.Descriptor instead.
 func (*SubjectAnswer) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{5}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SubjectAnswer) GetSubjectRef() []byte {
@@ -1051,7 +1291,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[6]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1303,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[6]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1316,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{6}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Account) GetAccountRef() string {
@@ -1126,7 +1366,7 @@ type RequestUnbindRequest struct {
 
 func (x *RequestUnbindRequest) Reset() {
 	*x = RequestUnbindRequest{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[7]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1378,7 @@ func (x *RequestUnbindRequest) String() string {
 func (*RequestUnbindRequest) ProtoMessage() {}
 
 func (x *RequestUnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[7]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1391,7 @@ func (x *RequestUnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestUnbindRequest.ProtoReflect.Descriptor instead.
 func (*RequestUnbindRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{7}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RequestUnbindRequest) GetOrderId() string {
@@ -1214,7 +1454,7 @@ type RequestUnbindResponse struct {
 
 func (x *RequestUnbindResponse) Reset() {
 	*x = RequestUnbindResponse{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[8]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1466,7 @@ func (x *RequestUnbindResponse) String() string {
 func (*RequestUnbindResponse) ProtoMessage() {}
 
 func (x *RequestUnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[8]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1479,7 @@ func (x *RequestUnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestUnbindResponse.ProtoReflect.Descriptor instead.
 func (*RequestUnbindResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{8}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RequestUnbindResponse) GetResult() *UnbindResult {
@@ -1260,7 +1500,7 @@ type GetUnbindRequest struct {
 
 func (x *GetUnbindRequest) Reset() {
 	*x = GetUnbindRequest{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[9]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1512,7 @@ func (x *GetUnbindRequest) String() string {
 func (*GetUnbindRequest) ProtoMessage() {}
 
 func (x *GetUnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[9]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1525,7 @@ func (x *GetUnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnbindRequest.ProtoReflect.Descriptor instead.
 func (*GetUnbindRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{9}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetUnbindRequest) GetOrderId() string {
@@ -1306,7 +1546,7 @@ type GetUnbindResponse struct {
 
 func (x *GetUnbindResponse) Reset() {
 	*x = GetUnbindResponse{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[10]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1558,7 @@ func (x *GetUnbindResponse) String() string {
 func (*GetUnbindResponse) ProtoMessage() {}
 
 func (x *GetUnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[10]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1571,7 @@ func (x *GetUnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnbindResponse.ProtoReflect.Descriptor instead.
 func (*GetUnbindResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{10}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetUnbindResponse) GetResult() *UnbindResult {
@@ -1364,7 +1604,7 @@ type UnbindResult struct {
 
 func (x *UnbindResult) Reset() {
 	*x = UnbindResult{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[11]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1616,7 @@ func (x *UnbindResult) String() string {
 func (*UnbindResult) ProtoMessage() {}
 
 func (x *UnbindResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[11]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1629,7 @@ func (x *UnbindResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResult.ProtoReflect.Descriptor instead.
 func (*UnbindResult) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{11}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnbindResult) GetState() UnbindState {
@@ -1451,7 +1691,7 @@ type NumberEvent struct {
 
 func (x *NumberEvent) Reset() {
 	*x = NumberEvent{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[12]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1703,7 @@ func (x *NumberEvent) String() string {
 func (*NumberEvent) ProtoMessage() {}
 
 func (x *NumberEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[12]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1716,7 @@ func (x *NumberEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberEvent.ProtoReflect.Descriptor instead.
 func (*NumberEvent) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{12}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NumberEvent) GetEventId() string {
@@ -1518,7 +1758,7 @@ type NotifyNumberEventsRequest struct {
 
 func (x *NotifyNumberEventsRequest) Reset() {
 	*x = NotifyNumberEventsRequest{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[13]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1770,7 @@ func (x *NotifyNumberEventsRequest) String() string {
 func (*NotifyNumberEventsRequest) ProtoMessage() {}
 
 func (x *NotifyNumberEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[13]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1783,7 @@ func (x *NotifyNumberEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyNumberEventsRequest.ProtoReflect.Descriptor instead.
 func (*NotifyNumberEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{13}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NotifyNumberEventsRequest) GetEvents() []*NumberEvent {
@@ -1566,7 +1806,7 @@ type NumberEventResult struct {
 
 func (x *NumberEventResult) Reset() {
 	*x = NumberEventResult{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[14]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1818,7 @@ func (x *NumberEventResult) String() string {
 func (*NumberEventResult) ProtoMessage() {}
 
 func (x *NumberEventResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[14]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1831,7 @@ func (x *NumberEventResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberEventResult.ProtoReflect.Descriptor instead.
 func (*NumberEventResult) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{14}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NumberEventResult) GetEventId() string {
@@ -1619,7 +1859,7 @@ type NotifyNumberEventsResponse struct {
 
 func (x *NotifyNumberEventsResponse) Reset() {
 	*x = NotifyNumberEventsResponse{}
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[15]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1871,7 @@ func (x *NotifyNumberEventsResponse) String() string {
 func (*NotifyNumberEventsResponse) ProtoMessage() {}
 
 func (x *NotifyNumberEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[15]
+	mi := &file_tongcha_connector_v1_connector_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1884,7 @@ func (x *NotifyNumberEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyNumberEventsResponse.ProtoReflect.Descriptor instead.
 func (*NotifyNumberEventsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{15}
+	return file_tongcha_connector_v1_connector_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NotifyNumberEventsResponse) GetResults() []*NumberEventResult {
@@ -1659,7 +1899,7 @@ var File_tongcha_connector_v1_connector_proto protoreflect.FileDescriptor
 const file_tongcha_connector_v1_connector_proto_rawDesc = "" +
 	"\n" +
 	"$tongcha/connector/v1/connector.proto\x12\x14tongcha.connector.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n" +
-	"\x0fDescribeRequest\"\xe5\x02\n" +
+	"\x0fDescribeRequest\"\x8e\x03\n" +
 	"\x10DescribeResponse\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12!\n" +
@@ -1670,18 +1910,33 @@ const file_tongcha_connector_v1_connector_proto_rawDesc = "" +
 	"unbindMode\x12\x1b\n" +
 	"\tmax_batch\x18\x06 \x01(\x05R\bmaxBatch\x12)\n" +
 	"\x10protocol_version\x18\a \x01(\tR\x0fprotocolVersion\x12(\n" +
-	"\x10self_service_url\x18\b \x01(\tR\x0eselfServiceUrl\"\x92\x01\n" +
+	"\x10self_service_url\x18\b \x01(\tR\x0eselfServiceUrl\x12'\n" +
+	"\x0fstream_bindings\x18\t \x01(\bR\x0estreamBindings\"\x92\x01\n" +
 	"\x15LookupBindingsRequest\x129\n" +
 	"\bsubjects\x18\x01 \x03(\v2\x1d.tongcha.connector.v1.SubjectR\bsubjects\x12>\n" +
-	"\ranswer_within\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\fanswerWithin\"\xaa\x01\n" +
+	"\ranswer_within\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\fanswerWithin\"\xcc\x01\n" +
 	"\aSubject\x12\x1f\n" +
 	"\vsubject_ref\x18\x01 \x01(\fR\n" +
 	"subjectRef\x12!\n" +
 	"\fphone_number\x18\x02 \x01(\tR\vphoneNumber\x12=\n" +
 	"\fholder_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vholderSince\x12\x1c\n" +
-	"\tsynthetic\x18\x04 \x01(\bR\tsynthetic\"W\n" +
+	"\tsynthetic\x18\x04 \x01(\bR\tsynthetic\x12 \n" +
+	"\vtraceparent\x18\x05 \x01(\tR\vtraceparent\"W\n" +
 	"\x16LookupBindingsResponse\x12=\n" +
-	"\aanswers\x18\x01 \x03(\v2#.tongcha.connector.v1.SubjectAnswerR\aanswers\"\xe2\x01\n" +
+	"\aanswers\x18\x01 \x03(\v2#.tongcha.connector.v1.SubjectAnswerR\aanswers\"}\n" +
+	"\x15StreamBindingsRequest\x126\n" +
+	"\x05items\x18\x01 \x03(\v2 .tongcha.connector.v1.StreamItemR\x05items\x12,\n" +
+	"\x12withdrawn_item_ids\x18\x02 \x03(\x04R\x10withdrawnItemIds\"\x90\x01\n" +
+	"\n" +
+	"StreamItem\x12\x17\n" +
+	"\aitem_id\x18\x01 \x01(\x04R\x06itemId\x127\n" +
+	"\asubject\x18\x02 \x01(\v2\x1d.tongcha.connector.v1.SubjectR\asubject\x120\n" +
+	"\x14answer_within_millis\x18\x03 \x01(\rR\x12answerWithinMillis\"V\n" +
+	"\x16StreamBindingsResponse\x12<\n" +
+	"\aanswers\x18\x01 \x03(\v2\".tongcha.connector.v1.StreamAnswerR\aanswers\"d\n" +
+	"\fStreamAnswer\x12\x17\n" +
+	"\aitem_id\x18\x01 \x01(\x04R\x06itemId\x12;\n" +
+	"\x06answer\x18\x02 \x01(\v2#.tongcha.connector.v1.SubjectAnswerR\x06answer\"\xe2\x01\n" +
 	"\rSubjectAnswer\x12\x1f\n" +
 	"\vsubject_ref\x18\x01 \x01(\fR\n" +
 	"subjectRef\x128\n" +
@@ -1796,10 +2051,11 @@ const file_tongcha_connector_v1_connector_proto_rawDesc = "" +
 	"\x1cNUMBER_EVENT_OUTCOME_APPLIED\x10\x01\x12 \n" +
 	"\x1cNUMBER_EVENT_OUTCOME_IGNORED\x10\x02\x12\x1e\n" +
 	"\x1aNUMBER_EVENT_OUTCOME_RETRY\x10\x03\x12!\n" +
-	"\x1dNUMBER_EVENT_OUTCOME_REJECTED\x10\x042\x9b\x04\n" +
+	"\x1dNUMBER_EVENT_OUTCOME_REJECTED\x10\x042\x8c\x05\n" +
 	"\x10ConnectorService\x12Y\n" +
 	"\bDescribe\x12%.tongcha.connector.v1.DescribeRequest\x1a&.tongcha.connector.v1.DescribeResponse\x12k\n" +
-	"\x0eLookupBindings\x12+.tongcha.connector.v1.LookupBindingsRequest\x1a,.tongcha.connector.v1.LookupBindingsResponse\x12h\n" +
+	"\x0eLookupBindings\x12+.tongcha.connector.v1.LookupBindingsRequest\x1a,.tongcha.connector.v1.LookupBindingsResponse\x12o\n" +
+	"\x0eStreamBindings\x12+.tongcha.connector.v1.StreamBindingsRequest\x1a,.tongcha.connector.v1.StreamBindingsResponse(\x010\x01\x12h\n" +
 	"\rRequestUnbind\x12*.tongcha.connector.v1.RequestUnbindRequest\x1a+.tongcha.connector.v1.RequestUnbindResponse\x12\\\n" +
 	"\tGetUnbind\x12&.tongcha.connector.v1.GetUnbindRequest\x1a'.tongcha.connector.v1.GetUnbindResponse\x12w\n" +
 	"\x12NotifyNumberEvents\x12/.tongcha.connector.v1.NotifyNumberEventsRequest\x1a0.tongcha.connector.v1.NotifyNumberEventsResponseB\xe0\x01\n" +
@@ -1818,7 +2074,7 @@ func file_tongcha_connector_v1_connector_proto_rawDescGZIP() []byte {
 }
 
 var file_tongcha_connector_v1_connector_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_tongcha_connector_v1_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_tongcha_connector_v1_connector_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_tongcha_connector_v1_connector_proto_goTypes = []any{
 	(Function)(0),                      // 0: tongcha.connector.v1.Function
 	(UnbindMode)(0),                    // 1: tongcha.connector.v1.UnbindMode
@@ -1834,60 +2090,70 @@ var file_tongcha_connector_v1_connector_proto_goTypes = []any{
 	(*LookupBindingsRequest)(nil),      // 11: tongcha.connector.v1.LookupBindingsRequest
 	(*Subject)(nil),                    // 12: tongcha.connector.v1.Subject
 	(*LookupBindingsResponse)(nil),     // 13: tongcha.connector.v1.LookupBindingsResponse
-	(*SubjectAnswer)(nil),              // 14: tongcha.connector.v1.SubjectAnswer
-	(*Account)(nil),                    // 15: tongcha.connector.v1.Account
-	(*RequestUnbindRequest)(nil),       // 16: tongcha.connector.v1.RequestUnbindRequest
-	(*RequestUnbindResponse)(nil),      // 17: tongcha.connector.v1.RequestUnbindResponse
-	(*GetUnbindRequest)(nil),           // 18: tongcha.connector.v1.GetUnbindRequest
-	(*GetUnbindResponse)(nil),          // 19: tongcha.connector.v1.GetUnbindResponse
-	(*UnbindResult)(nil),               // 20: tongcha.connector.v1.UnbindResult
-	(*NumberEvent)(nil),                // 21: tongcha.connector.v1.NumberEvent
-	(*NotifyNumberEventsRequest)(nil),  // 22: tongcha.connector.v1.NotifyNumberEventsRequest
-	(*NumberEventResult)(nil),          // 23: tongcha.connector.v1.NumberEventResult
-	(*NotifyNumberEventsResponse)(nil), // 24: tongcha.connector.v1.NotifyNumberEventsResponse
-	(*durationpb.Duration)(nil),        // 25: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
+	(*StreamBindingsRequest)(nil),      // 14: tongcha.connector.v1.StreamBindingsRequest
+	(*StreamItem)(nil),                 // 15: tongcha.connector.v1.StreamItem
+	(*StreamBindingsResponse)(nil),     // 16: tongcha.connector.v1.StreamBindingsResponse
+	(*StreamAnswer)(nil),               // 17: tongcha.connector.v1.StreamAnswer
+	(*SubjectAnswer)(nil),              // 18: tongcha.connector.v1.SubjectAnswer
+	(*Account)(nil),                    // 19: tongcha.connector.v1.Account
+	(*RequestUnbindRequest)(nil),       // 20: tongcha.connector.v1.RequestUnbindRequest
+	(*RequestUnbindResponse)(nil),      // 21: tongcha.connector.v1.RequestUnbindResponse
+	(*GetUnbindRequest)(nil),           // 22: tongcha.connector.v1.GetUnbindRequest
+	(*GetUnbindResponse)(nil),          // 23: tongcha.connector.v1.GetUnbindResponse
+	(*UnbindResult)(nil),               // 24: tongcha.connector.v1.UnbindResult
+	(*NumberEvent)(nil),                // 25: tongcha.connector.v1.NumberEvent
+	(*NotifyNumberEventsRequest)(nil),  // 26: tongcha.connector.v1.NotifyNumberEventsRequest
+	(*NumberEventResult)(nil),          // 27: tongcha.connector.v1.NumberEventResult
+	(*NotifyNumberEventsResponse)(nil), // 28: tongcha.connector.v1.NotifyNumberEventsResponse
+	(*durationpb.Duration)(nil),        // 29: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 30: google.protobuf.Timestamp
 }
 var file_tongcha_connector_v1_connector_proto_depIdxs = []int32{
 	0,  // 0: tongcha.connector.v1.DescribeResponse.functions:type_name -> tongcha.connector.v1.Function
 	1,  // 1: tongcha.connector.v1.DescribeResponse.unbind_mode:type_name -> tongcha.connector.v1.UnbindMode
 	12, // 2: tongcha.connector.v1.LookupBindingsRequest.subjects:type_name -> tongcha.connector.v1.Subject
-	25, // 3: tongcha.connector.v1.LookupBindingsRequest.answer_within:type_name -> google.protobuf.Duration
-	26, // 4: tongcha.connector.v1.Subject.holder_since:type_name -> google.protobuf.Timestamp
-	14, // 5: tongcha.connector.v1.LookupBindingsResponse.answers:type_name -> tongcha.connector.v1.SubjectAnswer
-	2,  // 6: tongcha.connector.v1.SubjectAnswer.state:type_name -> tongcha.connector.v1.BindingState
-	26, // 7: tongcha.connector.v1.SubjectAnswer.answer_time:type_name -> google.protobuf.Timestamp
-	15, // 8: tongcha.connector.v1.SubjectAnswer.accounts:type_name -> tongcha.connector.v1.Account
-	3,  // 9: tongcha.connector.v1.Account.period:type_name -> tongcha.connector.v1.AccountPeriod
-	26, // 10: tongcha.connector.v1.RequestUnbindRequest.bound_before:type_name -> google.protobuf.Timestamp
-	4,  // 11: tongcha.connector.v1.RequestUnbindRequest.reason:type_name -> tongcha.connector.v1.UnbindReason
-	26, // 12: tongcha.connector.v1.RequestUnbindRequest.due_time:type_name -> google.protobuf.Timestamp
-	20, // 13: tongcha.connector.v1.RequestUnbindResponse.result:type_name -> tongcha.connector.v1.UnbindResult
-	20, // 14: tongcha.connector.v1.GetUnbindResponse.result:type_name -> tongcha.connector.v1.UnbindResult
-	5,  // 15: tongcha.connector.v1.UnbindResult.state:type_name -> tongcha.connector.v1.UnbindState
-	6,  // 16: tongcha.connector.v1.UnbindResult.refusal_reason:type_name -> tongcha.connector.v1.RefusalReason
-	26, // 17: tongcha.connector.v1.UnbindResult.state_time:type_name -> google.protobuf.Timestamp
-	25, // 18: tongcha.connector.v1.UnbindResult.check_after:type_name -> google.protobuf.Duration
-	7,  // 19: tongcha.connector.v1.NumberEvent.type:type_name -> tongcha.connector.v1.NumberEventType
-	26, // 20: tongcha.connector.v1.NumberEvent.event_time:type_name -> google.protobuf.Timestamp
-	21, // 21: tongcha.connector.v1.NotifyNumberEventsRequest.events:type_name -> tongcha.connector.v1.NumberEvent
-	8,  // 22: tongcha.connector.v1.NumberEventResult.outcome:type_name -> tongcha.connector.v1.NumberEventOutcome
-	23, // 23: tongcha.connector.v1.NotifyNumberEventsResponse.results:type_name -> tongcha.connector.v1.NumberEventResult
-	9,  // 24: tongcha.connector.v1.ConnectorService.Describe:input_type -> tongcha.connector.v1.DescribeRequest
-	11, // 25: tongcha.connector.v1.ConnectorService.LookupBindings:input_type -> tongcha.connector.v1.LookupBindingsRequest
-	16, // 26: tongcha.connector.v1.ConnectorService.RequestUnbind:input_type -> tongcha.connector.v1.RequestUnbindRequest
-	18, // 27: tongcha.connector.v1.ConnectorService.GetUnbind:input_type -> tongcha.connector.v1.GetUnbindRequest
-	22, // 28: tongcha.connector.v1.ConnectorService.NotifyNumberEvents:input_type -> tongcha.connector.v1.NotifyNumberEventsRequest
-	10, // 29: tongcha.connector.v1.ConnectorService.Describe:output_type -> tongcha.connector.v1.DescribeResponse
-	13, // 30: tongcha.connector.v1.ConnectorService.LookupBindings:output_type -> tongcha.connector.v1.LookupBindingsResponse
-	17, // 31: tongcha.connector.v1.ConnectorService.RequestUnbind:output_type -> tongcha.connector.v1.RequestUnbindResponse
-	19, // 32: tongcha.connector.v1.ConnectorService.GetUnbind:output_type -> tongcha.connector.v1.GetUnbindResponse
-	24, // 33: tongcha.connector.v1.ConnectorService.NotifyNumberEvents:output_type -> tongcha.connector.v1.NotifyNumberEventsResponse
-	29, // [29:34] is the sub-list for method output_type
-	24, // [24:29] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	29, // 3: tongcha.connector.v1.LookupBindingsRequest.answer_within:type_name -> google.protobuf.Duration
+	30, // 4: tongcha.connector.v1.Subject.holder_since:type_name -> google.protobuf.Timestamp
+	18, // 5: tongcha.connector.v1.LookupBindingsResponse.answers:type_name -> tongcha.connector.v1.SubjectAnswer
+	15, // 6: tongcha.connector.v1.StreamBindingsRequest.items:type_name -> tongcha.connector.v1.StreamItem
+	12, // 7: tongcha.connector.v1.StreamItem.subject:type_name -> tongcha.connector.v1.Subject
+	17, // 8: tongcha.connector.v1.StreamBindingsResponse.answers:type_name -> tongcha.connector.v1.StreamAnswer
+	18, // 9: tongcha.connector.v1.StreamAnswer.answer:type_name -> tongcha.connector.v1.SubjectAnswer
+	2,  // 10: tongcha.connector.v1.SubjectAnswer.state:type_name -> tongcha.connector.v1.BindingState
+	30, // 11: tongcha.connector.v1.SubjectAnswer.answer_time:type_name -> google.protobuf.Timestamp
+	19, // 12: tongcha.connector.v1.SubjectAnswer.accounts:type_name -> tongcha.connector.v1.Account
+	3,  // 13: tongcha.connector.v1.Account.period:type_name -> tongcha.connector.v1.AccountPeriod
+	30, // 14: tongcha.connector.v1.RequestUnbindRequest.bound_before:type_name -> google.protobuf.Timestamp
+	4,  // 15: tongcha.connector.v1.RequestUnbindRequest.reason:type_name -> tongcha.connector.v1.UnbindReason
+	30, // 16: tongcha.connector.v1.RequestUnbindRequest.due_time:type_name -> google.protobuf.Timestamp
+	24, // 17: tongcha.connector.v1.RequestUnbindResponse.result:type_name -> tongcha.connector.v1.UnbindResult
+	24, // 18: tongcha.connector.v1.GetUnbindResponse.result:type_name -> tongcha.connector.v1.UnbindResult
+	5,  // 19: tongcha.connector.v1.UnbindResult.state:type_name -> tongcha.connector.v1.UnbindState
+	6,  // 20: tongcha.connector.v1.UnbindResult.refusal_reason:type_name -> tongcha.connector.v1.RefusalReason
+	30, // 21: tongcha.connector.v1.UnbindResult.state_time:type_name -> google.protobuf.Timestamp
+	29, // 22: tongcha.connector.v1.UnbindResult.check_after:type_name -> google.protobuf.Duration
+	7,  // 23: tongcha.connector.v1.NumberEvent.type:type_name -> tongcha.connector.v1.NumberEventType
+	30, // 24: tongcha.connector.v1.NumberEvent.event_time:type_name -> google.protobuf.Timestamp
+	25, // 25: tongcha.connector.v1.NotifyNumberEventsRequest.events:type_name -> tongcha.connector.v1.NumberEvent
+	8,  // 26: tongcha.connector.v1.NumberEventResult.outcome:type_name -> tongcha.connector.v1.NumberEventOutcome
+	27, // 27: tongcha.connector.v1.NotifyNumberEventsResponse.results:type_name -> tongcha.connector.v1.NumberEventResult
+	9,  // 28: tongcha.connector.v1.ConnectorService.Describe:input_type -> tongcha.connector.v1.DescribeRequest
+	11, // 29: tongcha.connector.v1.ConnectorService.LookupBindings:input_type -> tongcha.connector.v1.LookupBindingsRequest
+	14, // 30: tongcha.connector.v1.ConnectorService.StreamBindings:input_type -> tongcha.connector.v1.StreamBindingsRequest
+	20, // 31: tongcha.connector.v1.ConnectorService.RequestUnbind:input_type -> tongcha.connector.v1.RequestUnbindRequest
+	22, // 32: tongcha.connector.v1.ConnectorService.GetUnbind:input_type -> tongcha.connector.v1.GetUnbindRequest
+	26, // 33: tongcha.connector.v1.ConnectorService.NotifyNumberEvents:input_type -> tongcha.connector.v1.NotifyNumberEventsRequest
+	10, // 34: tongcha.connector.v1.ConnectorService.Describe:output_type -> tongcha.connector.v1.DescribeResponse
+	13, // 35: tongcha.connector.v1.ConnectorService.LookupBindings:output_type -> tongcha.connector.v1.LookupBindingsResponse
+	16, // 36: tongcha.connector.v1.ConnectorService.StreamBindings:output_type -> tongcha.connector.v1.StreamBindingsResponse
+	21, // 37: tongcha.connector.v1.ConnectorService.RequestUnbind:output_type -> tongcha.connector.v1.RequestUnbindResponse
+	23, // 38: tongcha.connector.v1.ConnectorService.GetUnbind:output_type -> tongcha.connector.v1.GetUnbindResponse
+	28, // 39: tongcha.connector.v1.ConnectorService.NotifyNumberEvents:output_type -> tongcha.connector.v1.NotifyNumberEventsResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_connector_v1_connector_proto_init() }
@@ -1901,7 +2167,7 @@ func file_tongcha_connector_v1_connector_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_connector_v1_connector_proto_rawDesc), len(file_tongcha_connector_v1_connector_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

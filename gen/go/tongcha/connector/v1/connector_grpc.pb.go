@@ -34,6 +34,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ConnectorService_Describe_FullMethodName           = "/tongcha.connector.v1.ConnectorService/Describe"
 	ConnectorService_LookupBindings_FullMethodName     = "/tongcha.connector.v1.ConnectorService/LookupBindings"
+	ConnectorService_StreamBindings_FullMethodName     = "/tongcha.connector.v1.ConnectorService/StreamBindings"
 	ConnectorService_RequestUnbind_FullMethodName      = "/tongcha.connector.v1.ConnectorService/RequestUnbind"
 	ConnectorService_GetUnbind_FullMethodName          = "/tongcha.connector.v1.ConnectorService/GetUnbind"
 	ConnectorService_NotifyNumberEvents_FullMethodName = "/tongcha.connector.v1.ConnectorService/NotifyNumberEvents"
@@ -67,6 +68,26 @@ type ConnectorServiceClient interface {
 	//	RESOURCE_EXHAUSTED: over the platform's rate. SHOULD carry RetryInfo.
 	//	UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL: the rows are silent.
 	LookupBindings(ctx context.Context, in *LookupBindingsRequest, opts ...grpc.CallOption) (*LookupBindingsResponse, error)
+	// StreamBindings is LookupBindings as a conversation that stays open: the hub
+	// sends questions as they come and the connector answers each when it is
+	// ready, in any order. It is OPTIONAL: the hub calls it only where Describe
+	// says stream_bindings, and LookupBindings MUST be served in any case. The hub
+	// has one stream open per connection and opens the next when one ends.
+	//
+	// Every question gets one answer. A question that is not answered when its
+	// time is over, or that is withdrawn, MAY be left without; the hub waits for
+	// neither. A connector that stops SHOULD answer what it has and then end the
+	// stream with OK: the hub asks what is left again, elsewhere or later.
+	//
+	// Errors:
+	//
+	//	UNIMPLEMENTED: not offered. The hub uses LookupBindings from then on.
+	//	INVALID_ARGUMENT: a question is malformed, item_id came before, or a frame
+	//	  holds more than max_batch questions. The text MUST NOT repeat what was
+	//	  sent.
+	//	RESOURCE_EXHAUSTED, UNAVAILABLE, INTERNAL and any other code: the stream
+	//	  is over. The hub asks what was open once more and then counts it silent.
+	StreamBindings(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamBindingsRequest, StreamBindingsResponse], error)
 	// RequestUnbind asks the platform to detach accounts from a number. It MUST
 	// be idempotent by order_id: however often it is called, the order has one
 	// effect, and a repeat returns where the order stands now. Detaching removes
@@ -131,6 +152,19 @@ func (c *connectorServiceClient) LookupBindings(ctx context.Context, in *LookupB
 	return out, nil
 }
 
+func (c *connectorServiceClient) StreamBindings(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamBindingsRequest, StreamBindingsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConnectorService_ServiceDesc.Streams[0], ConnectorService_StreamBindings_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamBindingsRequest, StreamBindingsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConnectorService_StreamBindingsClient = grpc.BidiStreamingClient[StreamBindingsRequest, StreamBindingsResponse]
+
 func (c *connectorServiceClient) RequestUnbind(ctx context.Context, in *RequestUnbindRequest, opts ...grpc.CallOption) (*RequestUnbindResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RequestUnbindResponse)
@@ -189,6 +223,26 @@ type ConnectorServiceServer interface {
 	//	RESOURCE_EXHAUSTED: over the platform's rate. SHOULD carry RetryInfo.
 	//	UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL: the rows are silent.
 	LookupBindings(context.Context, *LookupBindingsRequest) (*LookupBindingsResponse, error)
+	// StreamBindings is LookupBindings as a conversation that stays open: the hub
+	// sends questions as they come and the connector answers each when it is
+	// ready, in any order. It is OPTIONAL: the hub calls it only where Describe
+	// says stream_bindings, and LookupBindings MUST be served in any case. The hub
+	// has one stream open per connection and opens the next when one ends.
+	//
+	// Every question gets one answer. A question that is not answered when its
+	// time is over, or that is withdrawn, MAY be left without; the hub waits for
+	// neither. A connector that stops SHOULD answer what it has and then end the
+	// stream with OK: the hub asks what is left again, elsewhere or later.
+	//
+	// Errors:
+	//
+	//	UNIMPLEMENTED: not offered. The hub uses LookupBindings from then on.
+	//	INVALID_ARGUMENT: a question is malformed, item_id came before, or a frame
+	//	  holds more than max_batch questions. The text MUST NOT repeat what was
+	//	  sent.
+	//	RESOURCE_EXHAUSTED, UNAVAILABLE, INTERNAL and any other code: the stream
+	//	  is over. The hub asks what was open once more and then counts it silent.
+	StreamBindings(grpc.BidiStreamingServer[StreamBindingsRequest, StreamBindingsResponse]) error
 	// RequestUnbind asks the platform to detach accounts from a number. It MUST
 	// be idempotent by order_id: however often it is called, the order has one
 	// effect, and a repeat returns where the order stands now. Detaching removes
@@ -238,6 +292,9 @@ func (UnimplementedConnectorServiceServer) Describe(context.Context, *DescribeRe
 }
 func (UnimplementedConnectorServiceServer) LookupBindings(context.Context, *LookupBindingsRequest) (*LookupBindingsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LookupBindings not implemented")
+}
+func (UnimplementedConnectorServiceServer) StreamBindings(grpc.BidiStreamingServer[StreamBindingsRequest, StreamBindingsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamBindings not implemented")
 }
 func (UnimplementedConnectorServiceServer) RequestUnbind(context.Context, *RequestUnbindRequest) (*RequestUnbindResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RequestUnbind not implemented")
@@ -304,6 +361,13 @@ func _ConnectorService_LookupBindings_Handler(srv interface{}, ctx context.Conte
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _ConnectorService_StreamBindings_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ConnectorServiceServer).StreamBindings(&grpc.GenericServerStream[StreamBindingsRequest, StreamBindingsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConnectorService_StreamBindingsServer = grpc.BidiStreamingServer[StreamBindingsRequest, StreamBindingsResponse]
 
 func _ConnectorService_RequestUnbind_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RequestUnbindRequest)
@@ -387,6 +451,13 @@ var ConnectorService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ConnectorService_NotifyNumberEvents_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "StreamBindings",
+			Handler:       _ConnectorService_StreamBindings_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "tongcha/connector/v1/connector.proto",
 }
