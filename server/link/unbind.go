@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
@@ -33,11 +36,25 @@ func (r *remote) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.R
 	if !o.BoundBefore.IsZero() {
 		req.BoundBefore = timestamppb.New(o.BoundBefore)
 	}
+	ctx, traced := r.traced(ctx)
 	resp, err := r.client.RequestUnbind(ctx, req)
+	traced(status.Code(err))
 	if err != nil {
 		return platform.Report{}, r.failed(err)
 	}
 	return checkReport(resp.GetResult(), time.Now())
+}
+
+// traced begins the span of an attempt, whose trace context the platform gets.
+func (r *remote) traced(ctx context.Context) (context.Context, func(codes.Code)) {
+	if r.opts.Span == nil {
+		return ctx, func(codes.Code) {}
+	}
+	child, end := r.opts.Span("", r.Info().ID, "unbind")
+	if child != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", child)
+	}
+	return ctx, func(c codes.Code) { end(strings.ToLower(codeName(c))) }
 }
 
 // UnbindStatus asks where an order stands. It takes 30 s at most.
