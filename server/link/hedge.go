@@ -21,7 +21,8 @@ const (
 	mostTokens  = 16
 	hedgeAt     = 0.95 // of the answers come sooner
 	leastHedge  = 10 * time.Millisecond
-	slowShare   = 8 // more than an eighth of the open questions late: the platform is slow
+	fewLate     = 2
+	slowShare   = 4 // more than a quarter late: the platform is slow
 	hedgePeriod = 5 * time.Millisecond
 )
 
@@ -69,13 +70,13 @@ func (h *hedges) watch(q *queue, now time.Time) {
 }
 
 // hedge judges the questions that became late: each is copied, oldest first, as
-// far as the budget goes, unless too many are late.
+// far as the budget goes, unless the platform is slow as a whole.
 func (q *queue) hedge() {
 	now := time.Now()
 	q.mu.Lock()
 	q.hedges.set = false
-	found, late := q.lateOnes(now)
-	if late <= max(1, q.open.n/slowShare) {
+	found, slow := q.lateOnes(now)
+	if !slow {
 		q.copy(found)
 	}
 	q.hedges.watch(q, now)
@@ -86,25 +87,30 @@ func (q *queue) hedge() {
 	}
 }
 
-// lateOnes returns the late questions that were not judged before, and how many
-// are late in all. One that has a copy, or was asked again, gets none. The mutex
-// is held.
-func (q *queue) lateOnes(now time.Time) (found []*question, late int) {
-	after := q.lateAfter()
+// lateOnes returns the late questions that were not judged before, and whether
+// the platform is slow as a whole: of the questions that were sent with those
+// that are late now, too many are still open. What has been stuck for long says
+// nothing of how the platform is now. One that has a copy, or was asked again,
+// gets none. The mutex is held.
+func (q *queue) lateOnes(now time.Time) (found []*question, slow bool) {
+	after, late := q.lateAfter(), 0
+	var first, last uint64
 	for one := q.open.head; after > 0 && one != nil && now.Sub(one.sent) >= after; one = one.next {
 		it := one.item
-		if one != &it.first || it.second != nil {
-			continue
+		if now.Sub(one.sent) < 2*after {
+			late, last = late+1, one.id
+			if first == 0 {
+				first = one.id
+			}
 		}
-		late++
 		if one.id > q.hedges.judged {
 			q.hedges.judged = one.id
-			if !it.again {
+			if one == &it.first && it.second == nil && !it.again {
 				found = append(found, one)
 			}
 		}
 	}
-	return found, late
+	return found, late > max(fewLate, int(last-first+1)/slowShare)
 }
 
 // copy prepares the second questions. The mutex is held.

@@ -121,7 +121,7 @@ func (w *world) serve(address string, config *tls.Config, register func(*grpc.Se
 }
 
 // connector serves c as the platform "shop" at shopAt.
-func (w *world) connector(c *connector) (stop func()) {
+func (w *world) connector(c connectorv1.ConnectorServiceServer) (stop func()) {
 	return w.serve(shopAt, pki.ServerConfig(issue(w.t, w.ca, pki.RolePlatform, "shop", 0), domain), func(s *grpc.Server) {
 		connectorv1.RegisterConnectorServiceServer(s, c)
 	})

@@ -43,7 +43,8 @@ func openStream(q *queue, client connectorv1.ConnectorServiceClient, all *sync.W
 	all.Go(func() {
 		err := s.receive()
 		cancel()
-		done(s, err)
+		done(s, err) // before its questions are asked anew
+		s.end(err)
 	})
 	return s, nil
 }
@@ -89,12 +90,11 @@ func (s *stream) carry(taken []*question, withdrawn []uint64) {
 	_ = s.conn.Send(req)
 }
 
-// receive settles answers until the stream ends, and then what is left of it.
+// receive settles answers until the stream ends, and says why it did.
 func (s *stream) receive() error {
 	for {
 		resp, err := s.conn.Recv()
 		if err != nil {
-			s.end(err)
 			return err
 		}
 		s.settle(resp.GetAnswers())
