@@ -57,7 +57,7 @@ type queue struct {
 	breaker   breaker
 	latency   latency
 	hedges    hedges
-	counts    Counts
+	counts    platform.Counts
 	closed    bool
 
 	gathering *time.Timer // kicks when the oldest has waited long enough

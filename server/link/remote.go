@@ -118,7 +118,7 @@ const mostBadStarts = 3
 // way is how the next frame goes: on the stream where the connector offers one,
 // else as a batch. Only the pump calls it; it may wait for the connection.
 func (r *remote) way() courier {
-	if !r.info.Load().Streams || r.badStarts.Load() >= mostBadStarts {
+	if !r.streaming() {
 		return &r.batches
 	}
 	if s := r.stream.Load(); s != nil && !s.isOver() {
@@ -131,6 +131,11 @@ func (r *remote) way() courier {
 	}
 	r.stream.Store(s)
 	return s
+}
+
+// streaming reports whether lookups go over a stream.
+func (r *remote) streaming() bool {
+	return r.info.Load().Streams && r.badStarts.Load() < mostBadStarts
 }
 
 // streamEnded is told of every stream that ended, and why.

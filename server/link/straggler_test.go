@@ -12,7 +12,7 @@ import (
 	"github.com/tongcha/tongcha/server/platform"
 )
 
-func load(t *testing.T, r *link.Roster) link.Load {
+func load(t *testing.T, r *link.Roster) platform.Load {
 	t.Helper()
 	l, ok := r.Load("shop")
 	if !ok {
