@@ -15,6 +15,7 @@ import (
 	"github.com/tongcha/tongcha/bench/internal/fleet"
 	"github.com/tongcha/tongcha/bench/internal/hub"
 	"github.com/tongcha/tongcha/bench/internal/load"
+	"github.com/tongcha/tongcha/bench/internal/noise"
 	"github.com/tongcha/tongcha/bench/internal/report"
 	"github.com/tongcha/tongcha/server/platform"
 )
@@ -30,6 +31,7 @@ type bench struct {
 // seen is what one measurement gave.
 type seen struct {
 	p50, p99   time.Duration // of the answers of the healthy platforms
+	others     float64       // share of the machine that other programs took
 	share      float64       // of their questions that were answered
 	badShare   float64       // of the other platforms' questions that were answered
 	poured     int64         // bytes that all platforms sent
@@ -43,14 +45,9 @@ const (
 	never      = time.Hour
 )
 
-// modes are the ways to be bad, each of which takes an equal part.
-func modes() []fleet.Mode {
-	return []fleet.Mode{fleet.Silent, fleet.Drip, fleet.Flood, fleet.Mute, fleet.DripLater, fleet.FloodMore}
-}
-
-// bad are the platforms that turn bad: three in ten, one for each mode at least.
+// bad are the platforms that turn bad: three in ten.
 func (b *bench) bad() []fleet.Address {
-	return b.fleet.Site.Platforms[:max(b.Platforms*3/10, len(modes()))]
+	return b.fleet.Site.Platforms[:b.Platforms*3/10]
 }
 
 // compare measures without and with bad platforms in turn.
@@ -62,8 +59,8 @@ func (b *bench) compare() (all [2][]seen, err error) {
 				return all, err
 			}
 			all[i] = append(all[i], got)
-			_, _ = fmt.Fprintf(b.out, "%-6s p50 %.2f ms, p99 %.2f ms, answered %.4f, the others %.4f, %.0f MiB poured in, RSS %.1f MiB, goroutines %d, %d after the load, back after %v\n",
-				name, millis(got.p50), millis(got.p99), got.share, got.badShare, float64(got.poured)/(1<<20), float64(got.rss)/(1<<20), got.idle, got.busy, got.back.Round(time.Millisecond))
+			_, _ = fmt.Fprintf(b.out, "%-6s p50 %.2f ms, p99 %.2f ms, answered %.4f, the others %.4f, %.0f MiB poured in, RSS %.1f MiB, goroutines %d, %d after the load, back after %v, others took %.0f %%\n",
+				name, millis(got.p50), millis(got.p99), got.share, got.badShare, float64(got.poured)/(1<<20), float64(got.rss)/(1<<20), got.idle, got.busy, got.back.Round(time.Millisecond), 100*got.others)
 		}
 	}
 	return all, nil
@@ -75,9 +72,11 @@ func (b *bench) rows(all [2][]seen) []report.Row {
 		r := report.Row{Scenario: name, Figure: figure}
 		for _, s := range all[0] {
 			r.Bases = append(r.Bases, of(s))
+			r.Others = max(r.Others, s.others)
 		}
 		for _, s := range all[1] {
 			r.Ourses = append(r.Ourses, of(s))
+			r.Others = max(r.Others, s.others)
 			if s.share < 0.999 {
 				r.Invalid = fmt.Sprintf("only %.1f %% of the healthy answered", 100*s.share)
 			}
@@ -121,9 +120,11 @@ func (b *bench) measure(bad bool) (seen, error) {
 	if err != nil {
 		return seen{}, err
 	}
+	others := noise.Start(b.fleet.PIDs())
 	stop := watchRSS(&got.rss)
 	load.Open(b.PerSecond, 0, b.Round, &b.numbers, h.Lookup)
 	stop()
+	got.others = others.Share()
 	got.busy = runtime.NumGoroutine()
 	after, err := b.fleet.Totals()
 	if err != nil {
@@ -137,7 +138,7 @@ func (b *bench) measure(bad bool) (seen, error) {
 
 func (b *bench) spoil() error {
 	for i, p := range b.bad() {
-		mode := modes()[i%len(modes())]
+		mode := fleet.Mode(b.Modes[i%len(b.Modes)])
 		if err := b.fleet.Set(fleet.Behaviour{Mode: mode, Delay: b.Delay}, p.ID); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/tongcha/tongcha/bench/internal/fleet"
@@ -28,6 +29,7 @@ type settings struct {
 	Processes int           `json:"processes"`
 	PerSecond float64       `json:"perSecond"`
 	Delay     time.Duration `json:"delay"`
+	Modes     []string      `json:"modes"`
 	Rounds    int           `json:"rounds"`
 	Round     time.Duration `json:"round"`
 	Warm      time.Duration `json:"warm"`
@@ -37,11 +39,13 @@ type settings struct {
 func parse(args []string) (settings, error) {
 	var s settings
 	var quick bool
+	var modes string
 	f := flag.NewFlagSet("badplatforms", flag.ContinueOnError)
-	f.IntVar(&s.Platforms, "platforms", 20, "platforms to ask; three in ten turn bad, six at least")
+	f.IntVar(&s.Platforms, "platforms", 20, "platforms to ask; three in ten turn bad")
 	f.IntVar(&s.Processes, "processes", 2, "processes that the platforms share")
 	f.Float64Var(&s.PerSecond, "rate", 200, "lookups per second")
 	f.DurationVar(&s.Delay, "delay", 20*time.Millisecond, "how long a healthy platform takes")
+	f.StringVar(&modes, "modes", "silent,drip,flood,mute,dripLater,floodMore", "ways to be bad, each in turn; there is frames too")
 	f.IntVar(&s.Rounds, "rounds", 2, "measurements without and with bad platforms, in turn; the median counts")
 	f.DurationVar(&s.Round, "round", 15*time.Second, "length of a measurement")
 	f.DurationVar(&s.Warm, "warm", 2*time.Second, "load before each measurement, in which platforms turn bad")
@@ -50,11 +54,12 @@ func parse(args []string) (settings, error) {
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
+	s.Modes = strings.Split(modes, ",")
 	if quick {
 		s.Rounds, s.Round, s.Warm = 1, min(s.Round, 5*time.Second), min(s.Warm, time.Second)
 	}
-	if s.Platforms < 7 || s.Rounds < 1 || s.Round <= 0 || s.PerSecond <= 0 || f.NArg() > 0 {
-		return s, errors.New("want 7 platforms at least, positive rounds, round and rate, and no arguments")
+	if s.Platforms < 4 || s.Rounds < 1 || s.Round <= 0 || s.PerSecond <= 0 || f.NArg() > 0 {
+		return s, errors.New("want 4 platforms at least, positive rounds, round and rate, and no arguments")
 	}
 	return s, nil
 }

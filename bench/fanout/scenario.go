@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/tongcha/tongcha/bench/internal/fleet"
 	"github.com/tongcha/tongcha/bench/internal/load"
+	"github.com/tongcha/tongcha/bench/internal/noise"
 	"github.com/tongcha/tongcha/bench/internal/report"
 )
 
@@ -34,7 +36,9 @@ func (b *bench) rounds(behaviour fleet.Behaviour, measure func(load.Lookup) (loa
 			if err != nil {
 				return all, err
 			}
+			others := noise.Start(b.fleet.PIDs())
 			result, got := measure(arm.lookup)
+			got["others"] = []float64{100 * others.Share()}
 			after, err := b.served()
 			if err != nil {
 				return all, err
@@ -42,7 +46,7 @@ func (b *bench) rounds(behaviour fleet.Behaviour, measure func(load.Lookup) (loa
 			got["answered"] = []float64{result.Share()}
 			got["extra"] = []float64{100 * (float64(after-before)/float64(max(result.Asked, 1)) - 1)}
 			_, _ = fmt.Fprintf(b.out, "  %-8s", arm.name)
-			for _, name := range []string{"rate", "p50", "p99", "late99", "answered", "extra"} {
+			for _, name := range []string{"rate", "p50", "p99", "late99", "answered", "extra", "others"} {
 				if v, ok := got[name]; ok {
 					_, _ = fmt.Fprintf(b.out, "  %s %.4g", name, v[0])
 					all[i][name] = append(all[i][name], v[0])
@@ -67,11 +71,17 @@ func (b *bench) row(scenario, figure, name string, all [2]figures) report.Row {
 		Scenario: scenario, Figure: figure, Unit: "x",
 		Base: load.Median(all[0][name]), Ours: load.Median(all[1][name]), Bases: all[0][name], Ourses: all[1][name],
 	}
+	for _, percent := range slices.Concat(all[0]["others"], all[1]["others"]) {
+		r.Others = max(r.Others, percent/100)
+	}
+	if share := load.Median(all[0]["answered"]); share < soundShare {
+		r.Note = fmt.Sprintf("though only %.0f %% of the questions of naive were answered", 100*share)
+	}
 	if r.Base == 0 {
 		r.Invalid = "there is nothing to compare with"
-		return r
+	} else {
+		r.Value = r.Ours / r.Base
 	}
-	r.Value = r.Ours / r.Base
 	if share := load.Median(all[1]["answered"]); share < soundShare {
 		r.Invalid = fmt.Sprintf("only %.1f %% were answered", 100*share)
 	}

@@ -98,6 +98,15 @@ func (f *Fleet) Set(b Behaviour, ids ...string) error {
 	return err
 }
 
+// PIDs are the processes of the platforms.
+func (f *Fleet) PIDs() []int {
+	var out []int
+	for _, p := range f.processes {
+		out = append(out, p.cmd.Process.Pid)
+	}
+	return out
+}
+
 // Totals are what all platforms counted until now.
 func (f *Fleet) Totals() (Totals, error) { return f.each(command{}) }
 

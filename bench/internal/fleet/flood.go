@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 type flood struct {
 	connectorv1.UnimplementedConnectorServiceServer
 	id     string
+	tls    *tls.Config
 	server *grpc.Server
 	body   atomic.Pointer[bodies]
 }
@@ -39,9 +41,9 @@ func newFlood(o opening, paper paper) (*flood, error) {
 	if !roots.AppendCertsFromPEM(o.CAPEM) {
 		return nil, errors.New("the opening holds no authority")
 	}
-	f := &flood{id: paper.ID}
+	f := &flood{id: paper.ID, tls: pki.ServerConfig(pki.Fixed(cert, roots), o.TrustDomain)}
 	f.server = grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(pki.ServerConfig(pki.Fixed(cert, roots), o.TrustDomain))),
+		grpc.Creds(credentials.NewTLS(f.tls)),
 		grpc.ForceServerCodecV2(floodCodec{encoding.GetCodecV2(protocodec.Name), f}),
 	)
 	connectorv1.RegisterConnectorServiceServer(f.server, f)

@@ -72,7 +72,7 @@ func (p *platform) address() string { return p.door.Addr().String() }
 
 // set changes the behaviour.
 func (p *platform) set(b Behaviour) error {
-	size, ok := map[Mode]int{Healthy: 0, Silent: 0, Mute: 0, Drip: 0, DripLater: 0, Flood: 200 << 10, FloodMore: 64 << 20}[b.Mode]
+	size, ok := map[Mode]int{Healthy: 0, Silent: 0, Mute: 0, Drip: 0, DripLater: 0, Flood: 200 << 10, FloodMore: 64 << 20, Frames: 0}[b.Mode]
 	if !ok {
 		return fmt.Errorf("no such mode: %q", b.Mode)
 	}
@@ -114,6 +114,8 @@ func (p *platform) accept() error {
 			p.sound.conns <- &dripping{tracked: c}
 		case DripLater:
 			p.sound.conns <- &dripping{tracked: c, free: 8 << 10}
+		case Frames:
+			go pourFrames(c, p.flood.tls)
 		case Flood, FloodMore:
 			p.flooding.conns <- c
 		default:

@@ -14,6 +14,7 @@ const (
 	DripLater Mode = "dripLater" // the same once a connection has carried 8 KiB
 	Flood     Mode = "flood"     // answers every question with hundreds of kilobytes
 	FloodMore Mode = "floodMore" // answers every question with 64 MiB
+	Frames    Mode = "frames"    // sends HTTP/2 pings without end and answers nothing
 )
 
 // Behaviour is how a platform answers. The zero value answers at once.

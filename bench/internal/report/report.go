@@ -8,7 +8,10 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"text/tabwriter"
+
+	"github.com/tongcha/tongcha/bench/internal/noise"
 )
 
 // Row is one figure of two arms, and the aim for it.
@@ -20,8 +23,10 @@ type Row struct {
 	Value    float64   `json:"value"` // what the aim is about: a ratio, a difference or ours
 	Unit     string    `json:"unit"`  // of Value: "x" for a ratio
 	Aim      float64   `json:"aim"`
-	AtLeast  bool      `json:"atLeast"` // the aim is a lower bound
-	Invalid  string    `json:"invalid,omitempty"`
+	AtLeast  bool      `json:"atLeast"`           // the aim is a lower bound
+	Invalid  string    `json:"invalid,omitempty"` // why the aim can't be met by it
+	Note     string    `json:"note,omitempty"`
+	Others   float64   `json:"others"` // the most that other programs took of the machine in a round, 0 to 1
 	Bases    []float64 `json:"baseRounds,omitempty"`
 	Ourses   []float64 `json:"oursRounds,omitempty"`
 }
@@ -42,9 +47,9 @@ func (r Row) verdict() string {
 	case r.Invalid != "":
 		return "no: " + r.Invalid
 	case r.Met():
-		return "yes"
+		return strings.TrimSuffix("yes, "+r.Note, ", ")
 	}
-	return "no"
+	return strings.TrimSuffix("no, "+r.Note, ", ")
 }
 
 // Print writes the rows as a table whose arms have these names.
@@ -59,7 +64,18 @@ func Print(w io.Writer, base, ours string, rows []Row) error {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s %s\t%s\n",
 			r.Scenario, r.Figure, plain(r.Base), plain(r.Ours), r.with(r.Value), bound, r.with(r.Aim), r.verdict())
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var others float64
+	for _, r := range rows {
+		others = max(others, r.Others)
+	}
+	if others > noise.TooMuch {
+		_, err := fmt.Fprintf(w, "\nOther programs took up to %.0f %% of the machine. Measure again when it is quiet.\n", 100*others)
+		return err
+	}
+	return nil
 }
 
 func (r Row) with(v float64) string {
