@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 // would compare a clean run with a clean one.
 func TestCompare(t *testing.T) {
 	var out strings.Builder
-	s, err := parse([]string{"-quick", "-rate", "50", "-round", "300ms", "-warm", "100ms"})
+	s, err := parse([]string{"-quick", "-rate", "20", "-round", "300ms", "-warm", "100ms"})
 	if err != nil {
 		t.Fatal(err)
 	}

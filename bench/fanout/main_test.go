@@ -34,6 +34,7 @@ func TestRun(t *testing.T) {
 		Rows []struct {
 			Scenario, Figure string
 			Base, Ours       float64
+			Answered         []float64
 		}
 	}
 	if err := json.Unmarshal(b, &got); err != nil {
@@ -43,7 +44,12 @@ func TestRun(t *testing.T) {
 		t.Errorf("%d rows, want 7", len(got.Rows))
 	}
 	for _, r := range got.Rows {
-		if !strings.HasPrefix(r.Figure, "extra") && (r.Base <= 0 || r.Ours <= 0) {
+		// On a slow machine no lookup may end within a window as short as here.
+		got := r.Answered
+		if strings.HasPrefix(r.Figure, "live") {
+			got = []float64{r.Base, r.Ours}
+		}
+		if len(got) != 2 || got[0] <= 0 || got[1] <= 0 {
 			t.Errorf("%+v", r)
 		}
 		if !strings.Contains(out.String(), r.Figure) {

@@ -74,7 +74,8 @@ func (b *bench) row(scenario, figure, name string, all [2]figures) report.Row {
 	for _, percent := range slices.Concat(all[0]["others"], all[1]["others"]) {
 		r.Others = max(r.Others, percent/100)
 	}
-	if share := load.Median(all[0]["answered"]); share < soundShare {
+	r.Answered = []float64{load.Median(all[0]["answered"]), load.Median(all[1]["answered"])}
+	if share := r.Answered[0]; share < soundShare {
 		r.Note = fmt.Sprintf("though only %.0f %% of the questions of naive were answered", 100*share)
 	}
 	if r.Base == 0 {
@@ -82,7 +83,7 @@ func (b *bench) row(scenario, figure, name string, all [2]figures) report.Row {
 	} else {
 		r.Value = r.Ours / r.Base
 	}
-	if share := load.Median(all[1]["answered"]); share < soundShare {
+	if share := r.Answered[1]; share < soundShare {
 		r.Invalid = fmt.Sprintf("only %.1f %% were answered", 100*share)
 	}
 	return r

@@ -26,7 +26,8 @@ type Row struct {
 	AtLeast  bool      `json:"atLeast"`           // the aim is a lower bound
 	Invalid  string    `json:"invalid,omitempty"` // why the aim can't be met by it
 	Note     string    `json:"note,omitempty"`
-	Others   float64   `json:"others"` // the most that other programs took of the machine in a round, 0 to 1
+	Answered []float64 `json:"answered,omitempty"` // shares of the questions, of base and ours
+	Others   float64   `json:"others"`             // the most that other programs took of the machine in a round, 0 to 1
 	Bases    []float64 `json:"baseRounds,omitempty"`
 	Ourses   []float64 `json:"oursRounds,omitempty"`
 }
