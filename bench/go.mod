@@ -6,6 +6,7 @@ replace github.com/tongcha/tongcha => ../
 
 require (
 	github.com/tongcha/tongcha v0.0.0-00010101000000-000000000000
+	go.etcd.io/bbolt v1.5.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 )

@@ -46,7 +46,9 @@ func floors() map[string]floor {
 		"server/unbind":   {level: 4},
 		"server/coverage": {level: 4},
 
-		"server/store/bolt":      {level: 5, third: with(protobufModule, "go.etcd.io/bbolt")},
+		"server/store/bolt/group": {level: 2, third: []string{"go.etcd.io/bbolt"}},
+
+		"server/store/bolt":      {level: 5, third: protobufModule},
 		"server/store/storetest": {level: 5},
 		"server/link":            {level: 5, third: with(grpcModules, "golang.org/x/time")},
 		"server/sms":             {level: 5},

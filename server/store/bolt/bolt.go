@@ -3,34 +3,27 @@
 package bolt
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
-	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/seal"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 // Store is the hub's file. All methods are safe for concurrent use.
 //
-// A method that changes something returns after its transaction is on disk. An
-// error of the commit itself means that nobody knows whether it is: the store
-// then refuses all further work (Broken), and only a new start, which reads what
-// is really there, goes on.
+// A method that changes something returns after its transaction, which it shares
+// with others, is on disk. An error of the commit itself means that nobody knows
+// whether it is: the store then refuses all further work (Broken), and only a new
+// start, which reads what is really there, goes on.
 type Store struct {
-	db   *bbolt.DB
+	db   *group.DB
 	keys *seal.Keys
-
-	broken    chan struct{}
-	breakOnce sync.Once
 
 	leases leases
 	run    int64 // how often the file was opened
@@ -41,54 +34,40 @@ type Store struct {
 // Errors: the file is in use by another process, is newer than this program, or
 // was sealed with other keys.
 func Open(path string, keys *seal.Keys) (*Store, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("store: %s is in use by another hub; stop that one first", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", path, err)
-	}
-	s := &Store{db: db, keys: keys, broken: make(chan struct{})}
-	if err := s.begin(); err != nil {
-		_ = db.Close()
+	s := &Store{keys: keys}
+	var err error
+	if s.db, err = group.Open(path, allBuckets(), s.begin); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// begin makes the buckets and counts the opening. The count is the upper half of
-// fencing tokens, so that no token of an earlier run is ever valid again.
-func (s *Store) begin() error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range allBuckets() {
-			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return fmt.Errorf("store: make bucket %s: %w", b, err)
-			}
-		}
-		m := new(recordv1.Meta)
-		found, err := load(tx, bucketMeta, metaKey, m)
-		if err != nil {
-			return err
-		}
-		if !found {
-			m.FirstDay, m.SchemaVersion = timestamppb.Now(), schemaVersion
-		}
-		if m.GetSchemaVersion() > schemaVersion {
-			return fmt.Errorf("store: the file has layout %d, this program knows %d; use the newer program", m.GetSchemaVersion(), schemaVersion)
-		}
-		if err := s.checkKeys(tx, found); err != nil {
-			return err
-		}
-		m.Opens++
-		s.run = m.GetOpens()
-		s.leases.begin(m.GetOpens())
-		return save(tx, bucketMeta, metaKey, m)
-	})
+// begin counts the opening. The count is the upper half of fencing tokens, so
+// that no token of an earlier run is ever valid again.
+func (s *Store) begin(tx *group.Tx) error {
+	m := new(recordv1.Meta)
+	found, err := load(tx, bucketMeta, metaKey, m)
+	if err != nil {
+		return err
+	}
+	if !found {
+		m.FirstDay, m.SchemaVersion = timestamppb.Now(), schemaVersion
+	}
+	if m.GetSchemaVersion() > schemaVersion {
+		return fmt.Errorf("store: the file has layout %d, this program knows %d; use the newer program", m.GetSchemaVersion(), schemaVersion)
+	}
+	if err := s.checkKeys(tx, found); err != nil {
+		return err
+	}
+	m.Opens++
+	s.run = m.GetOpens()
+	s.leases.begin(m.GetOpens())
+	return save(tx, bucketMeta, metaKey, m)
 }
 
 // checkKeys keeps a sealed word in the file, so that a start with the wrong key
 // file fails at once and not at the first record.
-func (s *Store) checkKeys(tx *bbolt.Tx, old bool) error {
+func (s *Store) checkKeys(tx *group.Tx, old bool) error {
 	const word = "tongcha"
 	k := []byte("keys")
 	b := tx.Bucket(bucketMeta)
@@ -105,55 +84,15 @@ func (s *Store) checkKeys(tx *bbolt.Tx, old bool) error {
 	return nil
 }
 
-// Close closes the file. Leases end with it; their orders are due at the next
-// start.
-func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
-		return fmt.Errorf("store: close: %w", err)
-	}
-	return nil
-}
+// Close closes the file, after those who wait for their write. Leases end with
+// it; their orders are due at the next start.
+func (s *Store) Close() error { return s.db.Close() }
 
 // Broken is closed when a commit failed. The process must end then.
-func (s *Store) Broken() <-chan struct{} { return s.broken }
-
-// update runs a verb in a transaction of its own. A verb's own error rolls it
-// back and is returned as it is.
-func (s *Store) update(ctx context.Context, verb func(*bbolt.Tx) error) error {
-	select {
-	case <-s.broken:
-		return fault.StoreFailed.New()
-	default:
-	}
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	var own error
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		own = verb(tx)
-		return own
-	})
-	if err != nil && own == nil {
-		s.breakOnce.Do(func() { close(s.broken) })
-		return fault.StoreFailed.Wrap(fmt.Errorf("commit: %w", err))
-	}
-	return own
-}
-
-func (s *Store) view(ctx context.Context, verb func(*bbolt.Tx) error) error {
-	select {
-	case <-s.broken:
-		return fault.StoreFailed.New()
-	default:
-	}
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	return s.db.View(verb)
-}
+func (s *Store) Broken() <-chan struct{} { return s.db.Broken() }
 
 // load reads a record; false where there is none.
-func load(tx *bbolt.Tx, bucket, k []byte, m proto.Message) (bool, error) {
+func load(tx *group.Tx, bucket, k []byte, m proto.Message) (bool, error) {
 	v := tx.Bucket(bucket).Get(k)
 	if v == nil {
 		return false, nil
@@ -164,15 +103,23 @@ func load(tx *bbolt.Tx, bucket, k []byte, m proto.Message) (bool, error) {
 	return true, nil
 }
 
-func save(tx *bbolt.Tx, bucket, k []byte, m proto.Message) error {
-	v, err := proto.Marshal(m)
+func save(tx *group.Tx, bucket, k []byte, m proto.Message) error {
+	v, err := encode(bucket, m)
 	if err != nil {
-		return fmt.Errorf("store: encode record for %s: %w", bucket, err)
+		return err
 	}
 	if err := tx.Bucket(bucket).Put(k, v); err != nil {
 		return fmt.Errorf("store: put into %s: %w", bucket, err)
 	}
 	return nil
+}
+
+func encode(bucket []byte, m proto.Message) ([]byte, error) {
+	v, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("store: encode record for %s: %w", bucket, err)
+	}
+	return v, nil
 }
 
 // sealFor seals a message for the record at bucket and key.

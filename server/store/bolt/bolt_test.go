@@ -26,7 +26,7 @@ func open(t *testing.T, dir string) storetest.Store {
 	return s
 }
 
-func keysIn(t *testing.T, dir string) *seal.Keys {
+func keysIn(t testing.TB, dir string) *seal.Keys {
 	t.Helper()
 	path := filepath.Join(dir, "keys.json")
 	if _, err := os.Stat(path); os.IsNotExist(err) {

@@ -11,26 +11,26 @@ import (
 	"github.com/tongcha/tongcha/server/store/bolt"
 )
 
-// TestNothingGoesOnAfterAFailedCommit: an error that is not a verb's own means
-// that nobody knows what is on disk, and the store refuses all further work.
-func TestNothingGoesOnAfterAFailedCommit(t *testing.T) {
+// TestNothingGoesOnAfterClose: a closed store refuses, and says no more than it
+// knows: no commit has failed.
+func TestNothingGoesOnAfterClose(t *testing.T) {
 	s := open(t, t.TempDir()).(*bolt.Store)
 	if _, err := s.Platforms(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil { // a commit to a closed file can't succeed
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.PutPlatform(t.Context(), platform.Entry{ID: "shop"}); !errors.Is(err, fault.StoreFailed) {
-		t.Errorf("a write that failed: %v", err)
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := s.Platforms(t.Context()); !errors.Is(err, fault.StoreFailed) {
+		t.Errorf("a read: %v", err)
 	}
 	select {
 	case <-s.Broken():
+		t.Error("the store says that it is broken")
 	default:
-		t.Error("the store does not say that it is broken")
-	}
-	if _, err := s.Platforms(t.Context()); !errors.Is(err, fault.StoreFailed) {
-		t.Errorf("a read after it: %v", err)
 	}
 }
 

@@ -3,9 +3,8 @@ package bolt
 import (
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 const day = 24 * time.Hour
@@ -21,7 +20,7 @@ const (
 )
 
 // used returns a counter's value and when it starts again.
-func used(tx *bbolt.Tx, kind string, index []byte, now time.Time) (int, time.Time, error) {
+func used(tx *group.Tx, kind string, index []byte, now time.Time) (int, time.Time, error) {
 	c := new(recordv1.Counter)
 	found, err := load(tx, bucketCounters, counterKey(kind, index), c)
 	if err != nil || !found || !moment(c.GetExpireTime()).After(now) {
@@ -32,7 +31,7 @@ func used(tx *bbolt.Tx, kind string, index []byte, now time.Time) (int, time.Tim
 
 // count adds n to a counter that lives for life from its first use. n may be
 // negative to undo.
-func count(tx *bbolt.Tx, kind string, index []byte, now time.Time, life time.Duration, n int) error {
+func count(tx *group.Tx, kind string, index []byte, now time.Time, life time.Duration, n int) error {
 	have, end, err := used(tx, kind, index, now)
 	if err != nil {
 		return err

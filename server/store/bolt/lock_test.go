@@ -50,14 +50,14 @@ func TestReadersHoldNoTransactionForLeases(t *testing.T) {
 	} {
 		var wg sync.WaitGroup
 		s.leases.mu.Lock()
-		begun := s.db.Stats().TxN
+		begun := s.db.Stats().Reads
 		wg.Go(func() {
 			if err := read(); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
 		for range 10000 { // AllOrders asks for the leases first and begins no transaction
-			if s.db.Stats().TxN > begun {
+			if s.db.Stats().Reads > begun {
 				break
 			}
 			runtime.Gosched()

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"context"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 var _ lookup.Store = (*Store)(nil)
@@ -18,7 +17,7 @@ var _ lookup.Store = (*Store)(nil)
 // Create implements lookup.Store.
 func (s *Store) Create(ctx context.Context, l lookup.Lookup, a lookup.Admission) (string, error) {
 	id := l.ID
-	err := s.update(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.Update(ctx, func(tx *group.Tx) error {
 		before, err := repeated(tx, a.RequestKey, a.BodyDigest, a.Now)
 		if err != nil {
 			return err
@@ -42,7 +41,7 @@ func (s *Store) Create(ctx context.Context, l lookup.Lookup, a lookup.Admission)
 }
 
 // admitLookup checks and counts per session and per number.
-func admitLookup(tx *bbolt.Tx, a lookup.Admission) error {
+func admitLookup(tx *group.Tx, a lookup.Admission) error {
 	r := new(recordv1.Session)
 	found, err := load(tx, bucketSessions, a.SessionKey[:], r)
 	if err != nil {
@@ -70,7 +69,7 @@ func admitLookup(tx *bbolt.Tx, a lookup.Admission) error {
 
 // Merge implements lookup.Store.
 func (s *Store) Merge(ctx context.Context, l lookup.Lookup) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.db.Update(ctx, func(tx *group.Tx) error {
 		if tx.Bucket(bucketLookups).Get([]byte(l.ID)) == nil {
 			return nil
 		}
@@ -81,7 +80,7 @@ func (s *Store) Merge(ctx context.Context, l lookup.Lookup) error {
 // Get implements lookup.Store.
 func (s *Store) Get(ctx context.Context, subject phone.Subject, id string) (lookup.Lookup, error) {
 	var l lookup.Lookup
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		r := new(recordv1.Lookup)
 		found, err := load(tx, bucketLookups, []byte(id), r)
 		if err != nil {
@@ -96,7 +95,7 @@ func (s *Store) Get(ctx context.Context, subject phone.Subject, id string) (look
 	return l, err
 }
 
-func (s *Store) saveLookup(tx *bbolt.Tx, l lookup.Lookup) error {
+func (s *Store) saveLookup(tx *group.Tx, l lookup.Lookup) error {
 	secret := &recordv1.LookupSecret{HolderSince: stamp(l.HolderSince)}
 	for _, r := range l.Rows {
 		row := &recordv1.LookupAnswer{

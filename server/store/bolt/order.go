@@ -3,35 +3,39 @@ package bolt
 import (
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 	"github.com/tongcha/tongcha/server/unbind"
 )
 
-// An order lies in one record and up to four index entries; putOrder alone
+// An order lies in one record and up to four index entries; putRecord alone
 // writes them, so that they never disagree.
 
-// putOrder replaces an order. before is the order as it is on disk; its ID is ""
+// putOrder replaces an order. before is the order as it is on disk.
+func (s *Store) putOrder(tx *group.Tx, before, o unbind.Order) error {
+	r, err := s.orderRecord(o)
+	if err != nil {
+		return err
+	}
+	return putRecord(tx, before, o, r)
+}
+
+// putRecord replaces an order with the record made of it. The ID of before is ""
 // for a new one.
-func (s *Store) putOrder(tx *bbolt.Tx, before, o unbind.Order) error {
+func putRecord(tx *group.Tx, before, o unbind.Order, record []byte) error {
 	if err := moveIndexes(tx, before, o); err != nil {
 		return err
 	}
 	if err := moveTally(tx, before, o); err != nil {
 		return err
 	}
-	r, err := s.orderRecord(o)
-	if err != nil {
-		return err
-	}
-	return save(tx, bucketOrders, []byte(o.ID), r)
+	return tx.Bucket(bucketOrders).Put([]byte(o.ID), record)
 }
 
-func moveIndexes(tx *bbolt.Tx, before, o unbind.Order) error {
+func moveIndexes(tx *group.Tx, before, o unbind.Order) error {
 	isNew, wasOpen, isOpen := before.ID == "", before.ID != "" && !before.State.Final(), !o.State.Final()
 	if wasOpen && (!isOpen || !before.NextTime.Equal(o.NextTime)) {
 		if err := tx.Bucket(bucketOrdersDue).Delete(dueKey(before)); err != nil {
@@ -71,7 +75,7 @@ func dueKey(o unbind.Order) []byte {
 	return key([]byte(o.Platform), zero, timeKey(o.NextTime), []byte(o.ID))
 }
 
-func moveTally(tx *bbolt.Tx, before, o unbind.Order) error {
+func moveTally(tx *group.Tx, before, o unbind.Order) error {
 	if before.ID != "" && before.State == o.State {
 		return nil
 	}
@@ -102,7 +106,8 @@ func tallyField(t *recordv1.OrderTally, s unbind.State) *int32 {
 	return &t.Queued
 }
 
-func (s *Store) orderRecord(o unbind.Order) (*recordv1.Order, error) {
+// orderRecord seals and encodes an order.
+func (s *Store) orderRecord(o unbind.Order) ([]byte, error) {
 	sealed, err := s.sealFor(bucketOrders, []byte(o.ID), &recordv1.OrderSecret{
 		PhoneNumber: o.Number.E164(), AccountRefs: o.AccountRefs, BoundBefore: stamp(o.BoundBefore),
 		RefusalText: o.RefusalText, ActionUrl: o.ActionURL,
@@ -119,11 +124,11 @@ func (s *Store) orderRecord(o unbind.Order) (*recordv1.Order, error) {
 	for _, h := range o.History {
 		r.History = append(r.History, &recordv1.OrderHistory{State: int32(h.State), Time: stamp(h.Time), Attempt: int32(h.Attempt), Reason: h.Reason})
 	}
-	return r, nil
+	return encode(bucketOrders, r)
 }
 
 // getOrder reads an order as it is on disk. Errors: fault.UnbindNotFound.
-func (s *Store) getOrder(tx *bbolt.Tx, id string) (unbind.Order, error) {
+func (s *Store) getOrder(tx *group.Tx, id string) (unbind.Order, error) {
 	r := new(recordv1.Order)
 	found, err := load(tx, bucketOrders, []byte(id), r)
 	if err != nil {

@@ -5,13 +5,12 @@ import (
 	"context"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 	"github.com/tongcha/tongcha/server/unbind"
 )
 
@@ -31,7 +30,7 @@ func (s *Store) Order(ctx context.Context, subject phone.Subject, id string) (un
 // Errors: fault.UnbindNotFound.
 func (s *Store) AnyOrder(ctx context.Context, id string) (unbind.Order, error) {
 	var o unbind.Order
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		var err error
 		o, err = s.getOrder(tx, id)
 		return err
@@ -43,7 +42,7 @@ func (s *Store) AnyOrder(ctx context.Context, id string) (unbind.Order, error) {
 // Claim holds their lock while it waits for one of its own.
 func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before string, limit int) ([]unbind.Order, error) {
 	var out []unbind.Order
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		c := tx.Bucket(bucketOrdersOf).Cursor()
 		for k := seekBelow(c, subject[:], before); bytes.HasPrefix(k, subject[:]) && len(out) < limit; k, _ = c.Prev() {
 			o, err := s.getOrder(tx, string(k[len(subject):]))
@@ -63,7 +62,7 @@ func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before stri
 
 // seekBelow finds the last key with the prefix whose rest is below before, or
 // the last of all for "".
-func seekBelow(c *bbolt.Cursor, prefix []byte, before string) []byte {
+func seekBelow(c group.Cursor, prefix []byte, before string) []byte {
 	end := key(prefix, []byte(before))
 	if before == "" {
 		end = key(prefix, []byte{0xff})
@@ -81,7 +80,7 @@ func seekBelow(c *bbolt.Cursor, prefix []byte, before string) []byte {
 func (s *Store) AllOrders(ctx context.Context, p platform.ID, state unbind.State, limit int) ([]unbind.Order, error) {
 	var out []unbind.Order
 	sending := s.leases.ids(time.Now())
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		c := tx.Bucket(bucketOrders).Cursor()
 		for k, _ := c.Last(); k != nil && len(out) < limit; k, _ = c.Prev() {
 			o, err := s.getOrder(tx, string(k))
@@ -106,7 +105,7 @@ func (s *Store) Sending(now time.Time) map[platform.ID]int64 { return s.leases.s
 // OrderCounts implements coverage.Store.
 func (s *Store) OrderCounts(ctx context.Context, now time.Time) (map[platform.ID]coverage.Orders, error) {
 	out := make(map[platform.ID]coverage.Orders)
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		err := tx.Bucket(bucketOrderTallies).ForEach(func(k, _ []byte) error {
 			t := new(recordv1.OrderTally)
 			if _, err := load(tx, bucketOrderTallies, k, t); err != nil {

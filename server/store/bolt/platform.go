@@ -4,16 +4,15 @@ import (
 	"context"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 // PutPlatform records a catalogued platform, replacing the one of the same id.
 func (s *Store) PutPlatform(ctx context.Context, e platform.Entry) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.db.Update(ctx, func(tx *group.Tx) error {
 		return save(tx, bucketPlatforms, []byte(e.ID), &recordv1.Platform{
 			PlatformId: string(e.ID), DisplayName: e.DisplayName, Category: e.Category, Address: e.Address, Suspended: e.Suspended,
 			SuspendReason: e.SuspendReason, AddTime: stamp(e.AddTime), SelfServiceUrl: e.SelfServiceURL, Functions: uint32(e.Functions),
@@ -24,7 +23,7 @@ func (s *Store) PutPlatform(ctx context.Context, e platform.Entry) error {
 // Platforms returns every catalogued platform, ordered by id.
 func (s *Store) Platforms(ctx context.Context) ([]platform.Entry, error) {
 	var out []platform.Entry
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		return tx.Bucket(bucketPlatforms).ForEach(func(k, _ []byte) error {
 			r := new(recordv1.Platform)
 			if _, err := load(tx, bucketPlatforms, k, r); err != nil {
@@ -45,7 +44,7 @@ var _ coverage.Store = (*Store)(nil)
 
 // FlushTallies implements coverage.Store.
 func (s *Store) FlushTallies(ctx context.Context, by map[platform.ID]coverage.Tally) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.db.Update(ctx, func(tx *group.Tx) error {
 		for id, t := range by {
 			sum, err := loadTally(tx, []byte(id))
 			if err != nil {
@@ -66,7 +65,7 @@ func (s *Store) FlushTallies(ctx context.Context, by map[platform.ID]coverage.Ta
 // Tallies implements coverage.Store.
 func (s *Store) Tallies(ctx context.Context) (map[platform.ID]coverage.Tally, error) {
 	out := make(map[platform.ID]coverage.Tally)
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		return tx.Bucket(bucketLookupTallies).ForEach(func(k, _ []byte) error {
 			t, err := loadTally(tx, k)
 			out[platform.ID(k)] = t
@@ -76,7 +75,7 @@ func (s *Store) Tallies(ctx context.Context) (map[platform.ID]coverage.Tally, er
 	return out, err
 }
 
-func loadTally(tx *bbolt.Tx, id []byte) (coverage.Tally, error) {
+func loadTally(tx *group.Tx, id []byte) (coverage.Tally, error) {
 	r := new(recordv1.LookupTally)
 	if _, err := load(tx, bucketLookupTallies, id, r); err != nil {
 		return coverage.Tally{}, err
@@ -89,7 +88,7 @@ func loadTally(tx *bbolt.Tx, id []byte) (coverage.Tally, error) {
 // FirstDay implements coverage.Store.
 func (s *Store) FirstDay(ctx context.Context) (time.Time, error) {
 	m := new(recordv1.Meta)
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		_, err := load(tx, bucketMeta, metaKey, m)
 		return err
 	})

@@ -3,26 +3,29 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 	"time"
-
-	bbolt "go.etcd.io/bbolt"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 	"github.com/tongcha/tongcha/server/unbind"
 )
 
 var _ unbind.Queue = (*Store)(nil)
 
-// Enqueue implements unbind.Queue.
+// Enqueue implements unbind.Queue. Orders are sealed before the transaction, since
+// all other writers wait while a verb runs.
 func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed, error) {
+	records, err := s.newRecords(e.Items)
+	if err != nil {
+		return nil, err
+	}
 	var placed []unbind.Placed
-	err := s.update(ctx, func(tx *bbolt.Tx) error {
+	err = s.db.Update(ctx, func(tx *group.Tx) error {
 		before, err := repeated(tx, e.RequestKey, e.BodyDigest, e.Now)
 		if err != nil {
 			return err
@@ -31,7 +34,7 @@ func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed,
 			placed, err = s.placedBefore(tx, before)
 			return err
 		}
-		placed, err = s.place(tx, e)
+		placed, err = s.place(tx, e, records)
 		if err != nil {
 			return err
 		}
@@ -43,6 +46,22 @@ func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed,
 	return placed, err
 }
 
+// newRecords makes the record of every item that has an order.
+func (s *Store) newRecords(items []unbind.Item) ([][]byte, error) {
+	records := make([][]byte, len(items))
+	for i, item := range items {
+		if item.Order == nil {
+			continue
+		}
+		item.Order.Run = s.run
+		var err error
+		if records[i], err = s.orderRecord(*item.Order); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}
+
 func requestRecord(e unbind.Enqueue, placed []unbind.Placed) *recordv1.Request {
 	r := &recordv1.Request{BodyDigest: e.BodyDigest[:]}
 	for _, p := range placed {
@@ -51,7 +70,7 @@ func requestRecord(e unbind.Enqueue, placed []unbind.Placed) *recordv1.Request {
 	return r
 }
 
-func (s *Store) placedBefore(tx *bbolt.Tx, r *recordv1.Request) ([]unbind.Placed, error) {
+func (s *Store) placedBefore(tx *group.Tx, r *recordv1.Request) ([]unbind.Placed, error) {
 	var placed []unbind.Placed
 	for _, u := range r.GetUnbinds() {
 		p := unbind.Placed{Platform: platform.ID(u.GetPlatformId()), Reason: fault.Reason(u.GetErrorReason())}
@@ -66,16 +85,17 @@ func (s *Store) placedBefore(tx *bbolt.Tx, r *recordv1.Request) ([]unbind.Placed
 	return placed, nil
 }
 
-// place makes the orders that can be made. The daily limit refuses single
-// orders; it is an error of the whole request only when none could be made.
-func (s *Store) place(tx *bbolt.Tx, e unbind.Enqueue) ([]unbind.Placed, error) {
+// place makes the orders that can be made; records are those of the items. The
+// daily limit refuses single orders; it is an error of the whole request only
+// when none could be made.
+func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbind.Placed, error) {
 	had, end, err := used(tx, countOrders, e.NumberIndex[:], e.Now)
 	if err != nil {
 		return nil, err
 	}
 	made, refused, standing := 0, 0, 0
 	var placed []unbind.Placed
-	for _, item := range e.Items {
+	for i, item := range e.Items {
 		p := unbind.Placed{Platform: item.Platform, Reason: item.Reason}
 		switch open, err := s.openOrder(tx, e.Subject, item); {
 		case err != nil:
@@ -88,8 +108,7 @@ func (s *Store) place(tx *bbolt.Tx, e unbind.Enqueue) ([]unbind.Placed, error) {
 			p.Reason = fault.DailyLimit
 			refused++
 		default:
-			item.Order.Run = s.run
-			if err := s.putOrder(tx, unbind.Order{}, *item.Order); err != nil {
+			if err := putRecord(tx, unbind.Order{}, *item.Order, records[i]); err != nil {
 				return nil, err
 			}
 			p.Order = *item.Order
@@ -107,7 +126,7 @@ func (s *Store) place(tx *bbolt.Tx, e unbind.Enqueue) ([]unbind.Placed, error) {
 }
 
 // openOrder finds the open order that stands for the item.
-func (s *Store) openOrder(tx *bbolt.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
+func (s *Store) openOrder(tx *group.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
 	if item.Order == nil {
 		return nil, nil
 	}
@@ -129,7 +148,7 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 	var next time.Time
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		due, n := s.due(tx, r)
 		next = n
 		for _, d := range due {
@@ -152,7 +171,7 @@ type dueEntry struct {
 
 // due lists what may be claimed, oldest first over all platforms, and when the
 // next order is due of those platforms that have room left.
-func (s *Store) due(tx *bbolt.Tx, r unbind.ClaimRequest) ([]dueEntry, time.Time) {
+func (s *Store) due(tx *group.Tx, r unbind.ClaimRequest) ([]dueEntry, time.Time) {
 	var due []dueEntry
 	var next time.Time
 	c := tx.Bucket(bucketOrderTallies).Cursor()
@@ -174,7 +193,7 @@ func (s *Store) due(tx *bbolt.Tx, r unbind.ClaimRequest) ([]dueEntry, time.Time)
 	return due, next
 }
 
-func (s *Store) dueAt(tx *bbolt.Tx, p []byte, room int, now time.Time) ([]dueEntry, time.Time) {
+func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEntry, time.Time) {
 	var due []dueEntry
 	prefix := key(p, zero)
 	c := tx.Bucket(bucketOrdersDue).Cursor()
@@ -200,12 +219,12 @@ func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition)
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
 	var o unbind.Order
-	err := s.update(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.Update(ctx, func(tx *group.Tx) error {
 		var err error
 		o, _, err = s.apply(tx, c.Order.ID, t)
 		return err
 	})
-	if err != nil && !errors.Is(err, errUnchanged) {
+	if err != nil {
 		s.leases.unpin(c.Order.ID)
 		return unbind.Order{}, err
 	}
@@ -213,8 +232,10 @@ func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition)
 	return o, nil
 }
 
-// apply moves the order on disk and reports whether its state changed.
-func (s *Store) apply(tx *bbolt.Tx, id string, t unbind.Transition) (unbind.Order, bool, error) {
+// apply moves the order on disk and reports whether its state changed. What
+// changes nothing writes nothing: a report that comes a thousand times costs no
+// write to the disk.
+func (s *Store) apply(tx *group.Tx, id string, t unbind.Transition) (unbind.Order, bool, error) {
 	before, err := s.getOrder(tx, id)
 	if err != nil {
 		return unbind.Order{}, false, err
@@ -223,14 +244,10 @@ func (s *Store) apply(tx *bbolt.Tx, id string, t unbind.Transition) (unbind.Orde
 	o.History = slices.Clone(before.History)
 	changed := o.Apply(t)
 	if reflect.DeepEqual(before, o) {
-		return o, false, errUnchanged
+		return o, false, nil
 	}
 	return o, changed, s.putOrder(tx, before, o)
 }
-
-// errUnchanged rolls a transaction back that changed nothing: a report that comes
-// a thousand times costs no write to the disk.
-var errUnchanged = errors.New("store: nothing to write")
 
 // Release implements unbind.Queue.
 func (s *Store) Release(_ context.Context, claims []unbind.Claim) {
@@ -243,7 +260,7 @@ func (s *Store) Release(_ context.Context, claims []unbind.Claim) {
 func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.Transition) (unbind.Order, bool, error) {
 	var o unbind.Order
 	var changed bool
-	err := s.update(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.Update(ctx, func(tx *group.Tx) error {
 		before, err := s.getOrder(tx, id)
 		if err != nil {
 			return err
@@ -254,9 +271,6 @@ func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.T
 		o, changed, err = s.apply(tx, id, t)
 		return err
 	})
-	if errors.Is(err, errUnchanged) {
-		err = nil
-	}
 	return s.shown(o, time.Now()), changed, err
 }
 
@@ -274,7 +288,7 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
-	err = s.update(ctx, func(tx *bbolt.Tx) error {
+	err = s.db.Update(ctx, func(tx *group.Tx) error {
 		o, err = s.getOrder(tx, id)
 		switch {
 		case err != nil:

@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 // requestLife is how long a request id makes a repeat answer alike.
@@ -15,7 +14,7 @@ const requestLife = 24 * time.Hour
 
 // repeated returns what the same request made before, or nil. The zero key is no
 // request id.
-func repeated(tx *bbolt.Tx, k, body [32]byte, now time.Time) (*recordv1.Request, error) {
+func repeated(tx *group.Tx, k, body [32]byte, now time.Time) (*recordv1.Request, error) {
 	if k == ([32]byte{}) {
 		return nil, nil
 	}
@@ -31,7 +30,7 @@ func repeated(tx *bbolt.Tx, k, body [32]byte, now time.Time) (*recordv1.Request,
 }
 
 // remember records what a request made.
-func remember(tx *bbolt.Tx, k [32]byte, now time.Time, r *recordv1.Request) error {
+func remember(tx *group.Tx, k [32]byte, now time.Time, r *recordv1.Request) error {
 	if k == ([32]byte{}) {
 		return nil
 	}

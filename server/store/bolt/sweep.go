@@ -5,15 +5,15 @@ import (
 	"context"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 // expires notes that the record at bucket and key is of no more use after t.
-func expires(tx *bbolt.Tx, t time.Time, bucket, k []byte) error {
+func expires(tx *group.Tx, t time.Time, bucket, k []byte) error {
 	return tx.Bucket(bucketExpiry).Put(key(timeKey(t), bucket, zero, k), nil)
 }
 
@@ -21,7 +21,7 @@ func expires(tx *bbolt.Tx, t time.Time, bucket, k []byte) error {
 // more are waiting. A record that was renewed meanwhile stays: its new time has
 // an entry of its own.
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (more bool, err error) {
-	err = s.update(ctx, func(tx *bbolt.Tx) error {
+	err = s.db.Update(ctx, func(tx *group.Tx) error {
 		due, rest := dueExpiries(tx, now, limit)
 		more = rest
 		for _, entry := range due {
@@ -43,7 +43,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (more bool,
 	return more, err
 }
 
-func dueExpiries(tx *bbolt.Tx, now time.Time, limit int) (due [][]byte, more bool) {
+func dueExpiries(tx *group.Tx, now time.Time, limit int) (due [][]byte, more bool) {
 	c := tx.Bucket(bucketExpiry).Cursor()
 	for k, _ := c.First(); k != nil && keyTime(k).Before(now); k, _ = c.Next() {
 		if len(due) == limit {
@@ -55,7 +55,7 @@ func dueExpiries(tx *bbolt.Tx, now time.Time, limit int) (due [][]byte, more boo
 }
 
 // renewed reports whether a record that can be renewed lives on.
-func renewed(tx *bbolt.Tx, bucket, k []byte, now time.Time) bool {
+func renewed(tx *group.Tx, bucket, k []byte, now time.Time) bool {
 	var m interface {
 		proto.Message
 		GetExpireTime() *timestamppb.Timestamp

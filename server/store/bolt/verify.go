@@ -5,12 +5,11 @@ import (
 	"crypto/subtle"
 	"time"
 
-	bbolt "go.etcd.io/bbolt"
-
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
 	"github.com/tongcha/tongcha/server/verify"
 )
 
@@ -20,7 +19,7 @@ const month = 30 * day
 
 // OpenVerification implements verify.Store.
 func (s *Store) OpenVerification(ctx context.Context, v verify.Verification, l verify.Limits) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.db.Update(ctx, func(tx *group.Tx) error {
 		guard, err := admitCode(tx, v, l)
 		if err != nil {
 			return err
@@ -41,7 +40,7 @@ func (s *Store) OpenVerification(ctx context.Context, v verify.Verification, l v
 // admitCode checks every limit and returns the number's guard as it is once the
 // code is sent. Tries belong to the number: a new code does not renew them but
 // makes their window last until it ends itself.
-func admitCode(tx *bbolt.Tx, v verify.Verification, l verify.Limits) (*recordv1.NumberGuard, error) {
+func admitCode(tx *group.Tx, v verify.Verification, l verify.Limits) (*recordv1.NumberGuard, error) {
 	now := v.CreateTime
 	g := new(recordv1.NumberGuard)
 	if _, err := load(tx, bucketGuards, v.NumberIndex[:], g); err != nil {
@@ -79,14 +78,14 @@ func admitCode(tx *bbolt.Tx, v verify.Verification, l verify.Limits) (*recordv1.
 	return g, nil
 }
 
-func saveGuard(tx *bbolt.Tx, n phone.Index, g *recordv1.NumberGuard) error {
+func saveGuard(tx *group.Tx, n phone.Index, g *recordv1.NumberGuard) error {
 	if err := expires(tx, moment(g.GetExpireTime()), bucketGuards, n[:]); err != nil {
 		return err
 	}
 	return save(tx, bucketGuards, n[:], g)
 }
 
-func (s *Store) saveVerification(tx *bbolt.Tx, v verify.Verification) error {
+func (s *Store) saveVerification(tx *group.Tx, v verify.Verification) error {
 	k := []byte(v.ID)
 	sealed, err := s.sealFor(bucketVerifications, k, holderSecret(v.Number, v.Suffix))
 	if err != nil {
@@ -104,7 +103,7 @@ func (s *Store) saveVerification(tx *bbolt.Tx, v verify.Verification) error {
 // WithdrawVerification implements verify.Store. What the address did still
 // counts: a sender that is down must not make it free to try.
 func (s *Store) WithdrawVerification(ctx context.Context, id string) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	return s.db.Update(ctx, func(tx *group.Tx) error {
 		v := new(recordv1.Verification)
 		if found, err := load(tx, bucketVerifications, []byte(id), v); err != nil || !found {
 			return err
@@ -129,7 +128,7 @@ func (s *Store) WithdrawVerification(ctx context.Context, id string) error {
 // GetVerification implements verify.Store.
 func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, l verify.Limits) (verify.Verification, error) {
 	var out verify.Verification
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		v, g, err := openTry(tx, id, now, l)
 		if err != nil {
 			return err
@@ -149,7 +148,7 @@ func (s *Store) GetVerification(ctx context.Context, id string, now time.Time, l
 
 // openTry returns a verification that can be confirmed now and its number's
 // guard, or a nil verification and a guard with the tries that are left.
-func openTry(tx *bbolt.Tx, id string, now time.Time, l verify.Limits) (*recordv1.Verification, *recordv1.NumberGuard, error) {
+func openTry(tx *group.Tx, id string, now time.Time, l verify.Limits) (*recordv1.Verification, *recordv1.NumberGuard, error) {
 	v, g := new(recordv1.Verification), new(recordv1.NumberGuard)
 	found, err := load(tx, bucketVerifications, []byte(id), v)
 	if err != nil || !found {
@@ -170,7 +169,7 @@ func openTry(tx *bbolt.Tx, id string, now time.Time, l verify.Limits) (*recordv1
 
 // suffixesUsedUp reports whether too many wrong suffixes came for the number.
 // Codes that were sent before that are of no more use either.
-func suffixesUsedUp(tx *bbolt.Tx, number []byte, now time.Time, l verify.Limits) (bool, error) {
+func suffixesUsedUp(tx *group.Tx, number []byte, now time.Time, l verify.Limits) (bool, error) {
 	for kind, limit := range map[string]int{countSuffixDay: l.SuffixPerDay, countSuffixMon: l.SuffixPerMon} {
 		n, _, err := used(tx, kind, number, now)
 		if err != nil || limit > 0 && n >= limit {
@@ -183,7 +182,7 @@ func suffixesUsedUp(tx *bbolt.Tx, number []byte, now time.Time, l verify.Limits)
 // Confirm implements verify.Store.
 func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Limits) (verify.Verdict, error) {
 	var verdict verify.Verdict
-	err := s.update(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.Update(ctx, func(tx *group.Tx) error {
 		v, g, err := openTry(tx, c.ID, c.Now, l)
 		if err != nil {
 			return err
@@ -227,7 +226,7 @@ func spent(g *recordv1.NumberGuard, now time.Time) verify.Verdict {
 // wrongSuffix notes and counts, once, a right code that came with a wrong suffix.
 // The code is good for nothing then, but further tries go on being counted, as
 // those with a wrong code are.
-func wrongSuffix(tx *bbolt.Tx, c verify.Confirmation, v *recordv1.Verification) error {
+func wrongSuffix(tx *group.Tx, c verify.Confirmation, v *recordv1.Verification) error {
 	v.SuffixFailed = true
 	if err := save(tx, bucketVerifications, []byte(c.ID), v); err != nil {
 		return err
@@ -238,7 +237,7 @@ func wrongSuffix(tx *bbolt.Tx, c verify.Confirmation, v *recordv1.Verification) 
 	return count(tx, countSuffixMon, v.GetNumberIndex(), c.Now, month, 1)
 }
 
-func (s *Store) saveSession(tx *bbolt.Tx, v verify.Session) error {
+func (s *Store) saveSession(tx *group.Tx, v verify.Session) error {
 	sealed, err := s.sealFor(bucketSessions, v.Key[:], holderSecret(v.Number, v.Suffix))
 	if err != nil {
 		return err
@@ -261,7 +260,7 @@ const touchEvery = 20 * time.Second
 func (s *Store) TouchSession(ctx context.Context, k [32]byte, now time.Time, idle time.Duration) (verify.Session, error) {
 	var out verify.Session
 	r := new(recordv1.Session)
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
+	err := s.db.View(ctx, func(tx *group.Tx) error {
 		if err := liveSession(tx, k, now, idle, r); err != nil {
 			return err
 		}
@@ -277,7 +276,7 @@ func (s *Store) TouchSession(ctx context.Context, k [32]byte, now time.Time, idl
 	if err != nil || now.Sub(moment(r.GetLastSeenTime())) < touchEvery {
 		return out, err
 	}
-	return out, s.update(ctx, func(tx *bbolt.Tx) error {
+	return out, s.db.Update(ctx, func(tx *group.Tx) error {
 		r := new(recordv1.Session)
 		if err := liveSession(tx, k, now, idle, r); err != nil {
 			return err
@@ -287,7 +286,7 @@ func (s *Store) TouchSession(ctx context.Context, k [32]byte, now time.Time, idl
 	})
 }
 
-func liveSession(tx *bbolt.Tx, k [32]byte, now time.Time, idle time.Duration, r *recordv1.Session) error {
+func liveSession(tx *group.Tx, k [32]byte, now time.Time, idle time.Duration, r *recordv1.Session) error {
 	found, err := load(tx, bucketSessions, k[:], r)
 	if err != nil {
 		return err

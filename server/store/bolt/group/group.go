@@ -1,0 +1,136 @@
+// Package group lets all writers that wait share one bbolt transaction, and
+// keeps the failure of one from the others.
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/tongcha/tongcha/server/fault"
+)
+
+// DB is a bbolt file with one goroutine that writes. All methods are safe for
+// concurrent use.
+//
+// An error of a commit means that nobody knows whether it is on disk: the file
+// then refuses all further work (Broken), and only a new start, which reads what
+// is really there, goes on.
+type DB struct {
+	bolt  *bbolt.DB
+	queue chan *writer // has no room: whoever is in it waits in Update, and may leave
+
+	stop     chan struct{} // closed by Close
+	stopOnce sync.Once
+	broken   chan struct{} // closed by the committer
+	done     chan struct{} // closed when the committer has ended
+
+	commits, verbs atomic.Int64
+}
+
+// Open opens or makes the file at path, makes the buckets that are missing and
+// runs begin, all in one transaction: a file that begin refuses is left as it
+// was.
+//
+// Errors: the file is in use by another process; begin's own.
+func Open(path string, buckets [][]byte, begin func(*Tx) error) (*DB, error) {
+	return open(path, buckets, begin, options())
+}
+
+// options leave the list of free pages out of the file: written with every
+// commit it costs more than all else in a file that once was larger. Which pages
+// are free follows from those that are not, and opening finds out, by reading
+// the live part of the file.
+func options() *bbolt.Options {
+	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
+}
+
+func open(path string, buckets [][]byte, begin func(*Tx) error, o *bbolt.Options) (*DB, error) {
+	file, err := bbolt.Open(path, 0o600, o)
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("store: %s is in use by another hub; stop that one first", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", path, err)
+	}
+	err = file.Update(func(raw *bbolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := raw.CreateBucketIfNotExists(b); err != nil {
+				return fmt.Errorf("store: make bucket %s: %w", b, err)
+			}
+		}
+		return begin(&Tx{raw: raw})
+	})
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	db := &DB{
+		bolt: file, queue: make(chan *writer),
+		stop: make(chan struct{}), broken: make(chan struct{}), done: make(chan struct{}),
+	}
+	go db.run()
+	return db, nil
+}
+
+// Close lets those finish who wait already, refuses all others, and closes the
+// file once nobody reads.
+func (db *DB) Close() error {
+	db.stopOnce.Do(func() { close(db.stop) })
+	<-db.done
+	if err := db.bolt.Close(); err != nil {
+		return fmt.Errorf("store: close: %w", err)
+	}
+	return nil
+}
+
+// Broken is closed when a commit failed. The process must end then.
+func (db *DB) Broken() <-chan struct{} { return db.broken }
+
+// View runs read in a transaction of its own, beside all writers; it sees what
+// was committed when it began.
+func (db *DB) View(ctx context.Context, read func(*Tx) error) error {
+	if err := db.refusal(ctx); err != nil {
+		return err
+	}
+	err := db.bolt.View(func(raw *bbolt.Tx) error { return read(&Tx{raw: raw}) })
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // closed meanwhile
+		return fault.StoreFailed.Wrap(err)
+	}
+	return err
+}
+
+// refusal is why no work begins: the file is broken or closed, or the caller has
+// left.
+func (db *DB) refusal(ctx context.Context) error {
+	select {
+	case <-db.broken:
+		return fault.StoreFailed.New()
+	case <-db.stop:
+		return fault.StoreFailed.New()
+	default:
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Stats counts what was done since Open.
+type Stats struct {
+	Reads   int64 // read transactions begun
+	Commits int64 // groups that were written
+	Verbs   int64 // writers answered by those
+}
+
+// Stats returns the counts; they need not be of one moment.
+func (db *DB) Stats() Stats {
+	read := db.bolt.Stats()
+	return Stats{Reads: int64(read.TxN), Commits: db.commits.Load(), Verbs: db.verbs.Load()}
+}
