@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -24,6 +25,7 @@ type localStream struct {
 	frames chan any
 	done   chan struct{} // closed when the handler has returned
 	err    error         // how it ended; read after done
+	tooBig error         // what the client is told of its request, whatever the handler makes of it
 }
 
 // NewStream implements grpc.ClientConnInterface. As with any gRPC stream, the
@@ -43,7 +45,8 @@ func (l *Local) NewStream(ctx context.Context, d *grpc.StreamDesc, method string
 	go func() {
 		defer end()
 		defer close(s.done)
-		s.err = s.run(method)
+		err := s.run(method)
+		s.err = cmp.Or(s.tooBig, err)
 	}()
 	return &clientEnd{localStream: s}, nil
 }
@@ -85,7 +88,8 @@ func (s *serverEnd) RecvMsg(m any) error {
 		if !ok {
 			return io.EOF
 		}
-		return take(m, r)
+		s.tooBig = take(m, r)
+		return s.tooBig
 	case <-s.inner.Done():
 		return wireError(s.inner.Err())
 	}
