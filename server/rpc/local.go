@@ -25,11 +25,12 @@ type Local struct {
 	stream  grpc.StreamServerInterceptor
 	methods map[string]localMethod
 
-	broken context.Context // ends when running calls are cut off
-	cut    context.CancelFunc
+	broken chan struct{} // closed when running calls are cut off
 
 	mu      sync.Mutex
 	closed  bool
+	last    uint64                        // the newest call
+	cancels map[uint64]context.CancelFunc // of the calls that run
 	running sync.WaitGroup
 }
 
@@ -42,8 +43,10 @@ type localMethod struct {
 
 // Local makes the gateway's way to the handlers. Stop ends it.
 func (s *Server) Local() *Local {
-	l := &Local{unary: s.unary(true), stream: s.stream(true), methods: make(map[string]localMethod)}
-	l.broken, l.cut = context.WithCancel(context.Background())
+	l := &Local{
+		unary: s.unary(true), stream: s.stream(true), methods: make(map[string]localMethod),
+		broken: make(chan struct{}), cancels: make(map[uint64]context.CancelFunc),
+	}
 	s.register(l)
 	return l
 }
@@ -68,24 +71,41 @@ func (l *Local) Stop(ctx context.Context) {
 	l.running.Wait()
 }
 
+func (l *Local) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, cancel := range l.cancels {
+		cancel()
+	}
+	select {
+	case <-l.broken:
+	default:
+		close(l.broken)
+	}
+}
+
 // begin makes the context of a handler. It has the client's deadline and ends
 // with the client's, with the handler, and when calls are cut off.
 func (l *Local) begin(ctx context.Context) (inner context.Context, end func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, wireError(err)
 	}
+	md, _ := metadata.FromOutgoingContext(ctx) // a copy, its keys in lower case
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, nil, shuttingDown()
 	}
-	l.running.Add(1)
-	md, _ := metadata.FromOutgoingContext(ctx) // a copy, its keys in lower case
 	inner, cancel := context.WithCancel(inside{ctx})
-	detach := context.AfterFunc(l.broken, cancel)
+	l.last++
+	call := l.last
+	l.cancels[call] = cancel
+	l.running.Add(1)
 	return metadata.NewIncomingContext(inner, md), func() {
-		detach()
 		cancel()
+		l.mu.Lock()
+		delete(l.cancels, call)
+		l.mu.Unlock()
 		l.running.Done()
 	}, nil
 }
@@ -133,7 +153,7 @@ func (l *Local) Invoke(ctx context.Context, method string, args, out any, _ ...g
 		return give(out, r.message)
 	case <-ctx.Done():
 		return wireError(ctx.Err())
-	case <-l.broken.Done():
+	case <-l.broken:
 		return shuttingDown()
 	}
 }

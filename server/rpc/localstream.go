@@ -140,7 +140,7 @@ func (s *clientEnd) RecvMsg(m any) error {
 		return io.EOF
 	case <-s.ctx.Done():
 		return wireError(s.ctx.Err())
-	case <-s.local.broken.Done():
+	case <-s.local.broken:
 		return shuttingDown()
 	}
 }

@@ -194,6 +194,9 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 	if st.Code() == codes.Internal || st.Code() == codes.Unavailable {
 		level = slog.LevelError
 	}
+	if !s.o.Logger.Enabled(ctx, level) {
+		return st.Err()
+	}
 	attrs := []any{"method", method, "code", st.Code().String(), "ms", took.Milliseconds()}
 	if c.identity.ID != "" {
 		attrs = append(attrs, "role", string(c.identity.Role), "peer", c.identity.ID)
