@@ -156,7 +156,7 @@ func eachFile(t *testing.T, visit func(pkg, file string, imports []string)) {
 			return err
 		}
 		if d.IsDir() {
-			if name := d.Name(); rel != "." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules" || rel == "tools") {
+			if name := d.Name(); rel != "." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules" || rel == "tools" || rel == "bench") {
 				return filepath.SkipDir
 			}
 			return nil
