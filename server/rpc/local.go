@@ -71,16 +71,18 @@ func (l *Local) Stop(ctx context.Context) {
 	l.running.Wait()
 }
 
+// cut ends the calls that run. Clients come first, and so learn that the hub
+// stops, not what their handlers make of it.
 func (l *Local) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, cancel := range l.cancels {
-		cancel()
-	}
 	select {
 	case <-l.broken:
 	default:
 		close(l.broken)
+	}
+	for _, cancel := range l.cancels {
+		cancel()
 	}
 }
 

@@ -55,12 +55,11 @@ func (l *Local) NewStream(ctx context.Context, d *grpc.StreamDesc, method string
 // interceptor's refusal.
 func (s *localStream) run(method string) error {
 	m := s.local.methods[method]
-	handler, info := grpc.StreamHandler(nil), &grpc.StreamServerInfo{FullMethod: method, IsServerStream: true}
+	handler := grpc.StreamHandler(func(any, grpc.ServerStream) error { return fault.MethodUnknown.New() })
 	if m.stream != nil && !m.stream.ClientStreams {
 		handler = m.stream.Handler
-	} else {
-		handler = func(any, grpc.ServerStream) error { return fault.MethodUnknown.New() }
 	}
+	info := &grpc.StreamServerInfo{FullMethod: method, IsServerStream: true}
 	return s.local.stream(m.service, &serverEnd{s}, info, handler)
 }
 
