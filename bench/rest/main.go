@@ -20,9 +20,7 @@ import (
 
 func main() {
 	roleMain()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "rest:", err)
 		os.Exit(1)
 	}
@@ -69,6 +67,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
 	b := &bench{settings: s}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if b.dir, err = os.MkdirTemp(s.folder, "tongcha-bench-"); err != nil {
@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			results = append(results, b.load(a, s.seconds))
 		}
 	}
-	return print(out, s, arms, results)
+	return report(out, s, arms, results)
 }
 
 // bench is a run: its files and the processes of all arms.
@@ -154,8 +154,8 @@ func (b *bench) close() error {
 
 func (b *bench) file(name string) string { return filepath.Join(b.dir, name) }
 
-// print shows the medians. A ratio above 1 is in favour of the hub.
-func print(out io.Writer, s settings, arms []arm, results []result) error {
+// report shows the medians. A ratio above 1 is in favour of the hub.
+func report(out io.Writer, s settings, arms []arm, results []result) error {
 	_, _ = fmt.Fprintf(out, "\n%d platforms, %d clients, median of %d rounds of %.3g s\n\n", s.platforms, s.clients, s.rounds, s.seconds)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "\tlookups/s\tp50\tp99\tfailed\tTongcha is")
@@ -175,8 +175,9 @@ What is not the same:
 - Tongcha speaks gRPC with its platforms over mutual TLS; the other two, plain HTTP.
 - Tongcha makes two requests of a lookup, start and wait, and checks a session in both; the other two know no callers.
 - Tongcha writes each lookup to its disk before it asks, and what was answered afterwards; the other two keep nothing.
-- The net/http program decodes and checks what platforms say; nginx passes on any bytes, and one platform that does not
-  answer holds its answer up for as long as the proxy waits.
+- Tongcha and the net/http program check what platforms say; nginx passes on any bytes.
+- Tongcha ends without a platform that does not answer, after 2.5 s, and says so in its row; a client of the other two
+  waits as long as they do, here 30 s and 60 s.
 - The load comes from this machine too and takes its share of the processors.
 `)
 	return err
