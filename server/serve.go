@@ -12,8 +12,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/tongcha/tongcha/gen"
 	"github.com/tongcha/tongcha/server/admin"
@@ -49,7 +47,7 @@ func (h *Hub) Serve(ctx context.Context, ready func(Addresses)) error {
 	}
 	if err := h.catalogue.connect(); err != nil {
 		l.close()
-		return errors.Join(err, s.conn.Close(), h.Close())
+		return errors.Join(err, h.Close())
 	}
 	s.start()
 	h.ready.Store(true)
@@ -125,9 +123,7 @@ func (l *listeners) addresses() Addresses {
 type serving struct {
 	h       *Hub
 	l       *listeners
-	inner   *grpc.Server
-	pipe    *bufconn.Listener
-	conn    *grpc.ClientConn
+	local   *rpc.Local // from REST to the handlers
 	outer   *grpc.Server
 	admin   *grpc.Server
 	http    *http.Server
@@ -137,27 +133,19 @@ type serving struct {
 	work   *workers
 }
 
-const pipeBuffer = 256 << 10
-
 func (h *Hub) newServing(ctx context.Context, l *listeners) (*serving, error) {
 	s := &serving{
-		h: h, l: l, inner: h.rpc.Inner(), pipe: bufconn.Listen(pipeBuffer), failed: make(chan error, 8),
+		h: h, l: l, local: h.rpc.Local(), failed: make(chan error, 8),
 		outer: h.rpc.Outer(grpc.Creds(credentials.NewTLS(pki.ServerConfig(h.creds, h.cfg.TrustDomain)))),
 		admin: admin.NewServer(h.adminOptions()),
 	}
-	var err error
-	s.conn, err = grpc.NewClient("passthrough:///gateway", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.pipe.DialContext(ctx) }))
+	handler, err := gateway.New(ctx, h.gatewayOptions(s.local))
 	if err != nil {
-		return nil, fmt.Errorf("gateway connection: %w", err)
-	}
-	handler, err := gateway.New(ctx, h.gatewayOptions(s.conn))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("gateway: %w", err), s.conn.Close())
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	s.http = gateway.Server(h.cfg.HTTP, handler, h.cfg.Logger)
 	if s.http.TLSConfig, err = h.httpTLS(); err != nil {
-		return nil, errors.Join(err, s.conn.Close())
+		return nil, err
 	}
 	if l.metrics != nil {
 		s.metrics = gateway.Server(h.cfg.Metrics, h.operations(), h.cfg.Logger)
@@ -209,7 +197,6 @@ func (h *Hub) httpTLS() (*tls.Config, error) {
 }
 
 func (s *serving) start() {
-	s.run("gateway pipe", func() error { return s.inner.Serve(s.pipe) })
 	s.run("gRPC", func() error { return s.outer.Serve(s.l.grpc) })
 	s.run("operator's socket", func() error { return s.admin.Serve(s.l.admin) })
 	s.run("REST", func() error {
@@ -256,8 +243,8 @@ func (s *serving) stop() error {
 }
 
 // closeDoors lets the requests that have begun end, all doors at the same time,
-// so that a stream that somebody holds open cuts nobody else short; then the pipe
-// from REST to gRPC, which is empty by then.
+// so that a stream that somebody holds open cuts nobody else short; then the way
+// from REST to the handlers, which is empty by then.
 func (s *serving) closeDoors() {
 	drain, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -267,8 +254,7 @@ func (s *serving) closeDoors() {
 	if err := s.http.Shutdown(drain); err != nil {
 		_ = s.http.Close()
 	}
-	_ = s.conn.Close()
-	stopGRPC(drain, s.inner)
+	s.local.Stop(drain)
 	all.Wait()
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 )
 
 // marshal prints zero counts but leaves absent ones absent.
@@ -25,6 +27,26 @@ func newCodec() *codec { return &codec{runtime.JSONPb{MarshalOptions: marshal}} 
 // Marshal prints without spaces: protojson's vary from build to build, and an
 // answer should not.
 func (c *codec) Marshal(v any) ([]byte, error) {
+	if text, ok := fast(v); ok {
+		return text, nil
+	}
+	return c.reflect(v)
+}
+
+// fast prints what has a printer of its own; false leaves it to reflect.
+func fast(v any) ([]byte, bool) {
+	switch v := v.(type) {
+	case *hubv1.Lookup:
+		return printLookup(v, false)
+	case map[string]any: // a frame of the watch
+		if m, ok := v["result"].(*hubv1.Lookup); ok && len(v) == 1 {
+			return printLookup(m, true)
+		}
+	}
+	return nil, false
+}
+
+func (c *codec) reflect(v any) ([]byte, error) {
 	text, err := c.JSONPb.Marshal(v)
 	if err != nil {
 		return nil, err

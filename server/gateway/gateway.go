@@ -1,6 +1,6 @@
-// Package gateway serves REST over an in-memory gRPC connection, refusing
-// whatever is malformed before it reaches grpc-gateway and never repeating what
-// a person typed.
+// Package gateway serves REST by calling the gRPC handlers of its own process,
+// refusing whatever is malformed before it reaches grpc-gateway and never
+// repeating what a person typed.
 package gateway
 
 import (
@@ -24,7 +24,7 @@ import (
 
 // Options is what the gateway is given. Conn and Status are required.
 type Options struct {
-	// Conn leads to the gRPC server that answers, with all its interceptors.
+	// Conn leads to the gRPC handlers that answer, with all their interceptors.
 	Conn grpc.ClientConnInterface
 	// Status is the one table from fault to status; what the gateway refuses by
 	// itself goes through it too, so that errors look alike.

@@ -67,7 +67,8 @@ type world struct {
 
 	inner, outer *grpc.Server
 	tls          *bufconn.Listener
-	gateway      *grpc.ClientConn
+	gateway      *grpc.ClientConn // what the gateway calls, over a connection
+	local        *rpc.Local       // what it calls
 
 	mu      sync.Mutex
 	secrets []string // what must be in no error and no log
@@ -144,12 +145,14 @@ func (w *world) build() {
 	w.server = rpc.New(w.options(log, attester))
 }
 
-// serve opens the gateway's pipe and the door for certificates.
+// serve opens the gateway's ways in and the door for certificates.
 func (w *world) serve() {
 	w.inner, w.outer = w.server.Inner(), w.server.Outer(grpc.Creds(credentials.NewTLS(pki.ServerConfig(w.issue(pki.RoleHub, "main"), domain))))
 	pipe := w.listen(w.inner)
 	w.tls = w.listen(w.outer)
 	w.gateway = w.dial(pipe, insecure.NewCredentials())
+	w.local = w.server.Local()
+	w.Cleanup(func() { w.local.Stop(context.Background()) })
 	w.Cleanup(func() { w.lookups.Close(context.Background()) })
 }
 

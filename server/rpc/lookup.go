@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -123,7 +124,6 @@ func answerMessage(r lookup.Row, split bool) *hubv1.Answer {
 	}
 	a.AnswerTime = stamp(r.AnswerTime)
 	var before, since int32
-	seen := make(map[string]bool)
 	for _, x := range r.Accounts {
 		switch x.Period {
 		case platform.BeforeHolder:
@@ -131,8 +131,7 @@ func answerMessage(r lookup.Row, split bool) *hubv1.Answer {
 		case platform.SinceHolder:
 			since++
 		}
-		if x.Product != "" && !seen[x.Product] {
-			seen[x.Product] = true
+		if x.Product != "" && !slices.Contains(a.Products, x.Product) {
 			a.Products = append(a.Products, x.Product)
 		}
 	}

@@ -82,7 +82,7 @@ func request(number, suffix string, scopes ...string) *hubv1.CreateVerificationR
 func (w *world) pass(d time.Duration) { time.Sleep(d) }
 
 func (w *world) verification() hubv1.VerificationServiceClient {
-	return hubv1.NewVerificationServiceClient(w.gateway)
+	return hubv1.NewVerificationServiceClient(w.local)
 }
 
 // code asks for a code and returns the verification and the code.
@@ -124,7 +124,7 @@ func (w *world) person() *person { w.Helper(); return w.verified(number, suffix)
 func (w *world) bearer(token string) *person {
 	return &person{
 		w: w, token: token, ctx: metadata.AppendToOutgoingContext(w.Context(), "authorization", "Bearer "+token),
-		lookups: hubv1.NewLookupServiceClient(w.gateway), unbinds: hubv1.NewUnbindServiceClient(w.gateway),
+		lookups: hubv1.NewLookupServiceClient(w.local), unbinds: hubv1.NewUnbindServiceClient(w.local),
 	}
 }
 

@@ -68,7 +68,7 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Server makes gRPC servers that share the same handlers.
+// Server makes the ways to the handlers: gRPC servers, and Local for the gateway.
 type Server struct {
 	o      Options
 	health *health.Server
@@ -95,39 +95,31 @@ func (s *Server) SetServing(ok bool) {
 // Outer makes the server for platforms, carriers and regulators. creds must
 // demand and verify client certificates.
 func (s *Server) Outer(creds grpc.ServerOption) *grpc.Server {
-	return s.build(false, creds)
-}
-
-// Inner makes the server for the gateway's in-memory connection.
-func (s *Server) Inner() *grpc.Server { return s.build(true) }
-
-func (s *Server) build(inner bool, more ...grpc.ServerOption) *grpc.Server {
-	opts := append([]grpc.ServerOption{
-		grpc.ConnectionTimeout(handshakeTime), grpc.MaxRecvMsgSize(maxReceive), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(streams(inner)),
-		grpc.ChainUnaryInterceptor(s.unary(inner)), grpc.ChainStreamInterceptor(s.stream(inner)),
-		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return Status(fault.MethodUnknown.New()).Err() }),
-	}, more...)
-	g := grpc.NewServer(opts...)
-	h := &handlers{Server: s}
-	hubv1.RegisterCatalogueServiceServer(g, h)
-	hubv1.RegisterVerificationServiceServer(g, h)
-	hubv1.RegisterLookupServiceServer(g, h)
-	hubv1.RegisterUnbindServiceServer(g, h)
-	hubv1.RegisterMembershipServiceServer(g, h)
-	oversightv1.RegisterCoverageServiceServer(g, h)
-	healthv1.RegisterHealthServer(g, s.health)
-	if !inner {
-		reflection.Register(g)
-	}
+	g := grpc.NewServer(append(s.options(false, maxStreams), creds)...)
+	s.register(g)
+	reflection.Register(g)
 	return g
 }
 
-// streams bounds the calls of one connection. All people share the gateway's.
-func streams(inner bool) uint32 {
-	if inner {
-		return 1 << 20
+// options are the limits and the interceptors of a server.
+func (s *Server) options(inner bool, streams uint32) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ConnectionTimeout(handshakeTime), grpc.MaxRecvMsgSize(maxReceive), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(streams),
+		grpc.ChainUnaryInterceptor(s.unary(inner)), grpc.ChainStreamInterceptor(s.stream(inner)),
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return Status(fault.MethodUnknown.New()).Err() }),
 	}
-	return maxStreams
+}
+
+// register adds the services that every way in leads to.
+func (s *Server) register(r grpc.ServiceRegistrar) {
+	h := &handlers{Server: s}
+	hubv1.RegisterCatalogueServiceServer(r, h)
+	hubv1.RegisterVerificationServiceServer(r, h)
+	hubv1.RegisterLookupServiceServer(r, h)
+	hubv1.RegisterUnbindServiceServer(r, h)
+	hubv1.RegisterMembershipServiceServer(r, h)
+	oversightv1.RegisterCoverageServiceServer(r, h)
+	healthv1.RegisterHealthServer(r, s.health)
 }
 
 // unary is the one interceptor: who, may they, run, recover, translate, note.
@@ -201,6 +193,9 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 	level := slog.LevelDebug
 	if st.Code() == codes.Internal || st.Code() == codes.Unavailable {
 		level = slog.LevelError
+	}
+	if !s.o.Logger.Enabled(ctx, level) {
+		return st.Err()
 	}
 	attrs := []any{"method", method, "code", st.Code().String(), "ms", took.Milliseconds()}
 	if c.identity.ID != "" {
