@@ -24,7 +24,7 @@ const (
 )
 
 // serveTCP serves over TCP and mutual TLS and connects as a hub.
-func serveTCP(b *testing.B, h sdk.Handler) connectorv1.ConnectorServiceClient {
+func serveTCP(b testing.TB, h sdk.Handler) connectorv1.ConnectorServiceClient {
 	b.Helper()
 	a := sdktest.NewAuthority(b)
 	lis, err := net.Listen("tcp", "127.0.0.1:0")

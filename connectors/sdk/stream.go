@@ -23,11 +23,14 @@ const (
 	gatherShare = 8
 )
 
+// streamWire is the wire of a StreamBindings call.
+type streamWire = grpc.BidiStreamingServer[connectorv1.StreamBindingsRequest, connectorv1.StreamBindingsResponse]
+
 // stream is one StreamBindings call. One goroutine reads frames, the call's own
 // one sends answers, and runners call the handler.
 type stream struct {
 	service *service
-	wire    grpc.BidiStreamingServer[connectorv1.StreamBindingsRequest, connectorv1.StreamBindingsResponse]
+	wire    streamWire
 	ctx     context.Context // ends with the call
 	wake    chan struct{}   // holds one when send has something to do
 
@@ -48,20 +51,25 @@ type stream struct {
 // StreamBindings implements the contract: every question goes to the handler as
 // soon as a place is free, and its answer leaves with those that are ready at
 // about the same time.
-func (s *service) StreamBindings(wire grpc.BidiStreamingServer[connectorv1.StreamBindingsRequest, connectorv1.StreamBindingsResponse]) error {
+func (s *service) StreamBindings(wire streamWire) error {
 	if !s.describe.GetStreamBindings() {
 		return status.Error(codes.Unimplemented, "only LookupBindings is offered")
 	}
 	ctx, cancel := context.WithCancel(wire.Context())
 	defer cancel()
+	st := newStream(ctx, s, wire)
+	defer st.close()
+	s.tasks.Go(st.read)
+	return st.send()
+}
+
+func newStream(ctx context.Context, s *service, wire streamWire) *stream {
 	st := &stream{service: s, wire: wire, ctx: ctx, wake: make(chan struct{}, 1), open: map[uint64]*question{}}
 	st.expiry = time.AfterFunc(time.Hour, st.expire)
 	st.gather = time.AfterFunc(time.Hour, st.signal)
 	st.expiry.Stop()
 	st.gather.Stop()
-	defer st.close()
-	s.tasks.Go(st.read)
-	return st.send()
+	return st
 }
 
 // send sends answers until the stream is over. A hub that does not read makes it
