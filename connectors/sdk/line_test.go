@@ -145,3 +145,25 @@ func TestAnswersThatAreNotReadCountAsOpen(t *testing.T) {
 		}
 	})
 }
+
+func TestClosedQuestionsAreForgottenBeforeTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := bare(t)
+		st.service.places <- struct{}{}
+		for f := range uint64(100) {
+			frame := frameOf(f*256, (f+1)*256)
+			for _, item := range frame.GetItems() {
+				item.AnswerWithinMillis = 60_000
+				frame.WithdrawnItemIds = append(frame.WithdrawnItemIds, item.GetItemId())
+			}
+			if err := st.admit(frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if st.line.first != nil || len(st.open) > 0 || len(st.times.byTime) > 256 {
+			t.Errorf("left: a line %v, %d open, %d deadlines", st.line.first != nil, len(st.open), len(st.times.byTime))
+		}
+	})
+}
