@@ -99,7 +99,7 @@ func BenchmarkStream(b *testing.B) {
 				}
 				st.Ask(items...)
 			}
-			st.CloseSend()
+			st.End()
 		}()
 		b.ReportAllocs()
 		b.ResetTimer()

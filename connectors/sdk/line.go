@@ -86,7 +86,7 @@ type byTime []*question
 func (b byTime) Len() int           { return len(b) }
 func (b byTime) Less(i, j int) bool { return b[i].deadline.Before(b[j].deadline) }
 func (b byTime) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
-func (b *byTime) Push(x any)        { *b = append(*b, x.(*question)) } //nolint:errcheck // only add pushes
+func (b *byTime) Push(x any)        { *b = append(*b, x.(*question)) }
 
 // Pop implements heap.Interface.
 func (b *byTime) Pop() any {

@@ -139,7 +139,7 @@ func TestStreamQuestionHasItsOwnTime(t *testing.T) {
 				t.Errorf("the handler's context ended with %v", err)
 			}
 		}
-		st.CloseSend() // a second answer of any would come now
+		st.End() // a second answer of any would come now
 		if frame, err := st.Answers(); frame != nil || err != nil {
 			t.Errorf("after the last: %v, %v", frame, err)
 		}
@@ -158,12 +158,14 @@ func TestStreamWithdrawnQuestionEnds(t *testing.T) {
 			t.Errorf("the handler's context ended with %v", err)
 		}
 		synctest.Wait()
-		st.CloseSend()
+		st.End()
 		answers, _ := st.Collect(3)
 		if len(answers) != 1 || answers[2].GetState() != notInTime {
 			t.Errorf("answers = %v, want NOT_IN_TIME of 2 alone", answers)
 		}
-		<-ended
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the handler's context ended with %v", err)
+		}
 		if len(ended) > 0 {
 			t.Error("the handler was asked a withdrawn question")
 		}
@@ -428,7 +430,7 @@ func TestStreamOverTCP(t *testing.T) {
 		for f := range uint64(frames) {
 			st.Ask(questions(f*size, (f+1)*size, numberA, time.Minute)...)
 		}
-		st.CloseSend()
+		st.End()
 	}()
 	answers, _ := st.Collect(frames*size + 1) // until the end
 	if len(answers) != frames*size {
@@ -449,7 +451,7 @@ func TestStreamCanBeLeftOut(t *testing.T) {
 			t.Errorf("stream_bindings = %v, %v", d.GetStreamBindings(), err)
 		}
 		st := sdktest.OpenStream(t, p)
-		st.CloseSend()
+		st.End()
 		_, err = st.Answers()
 		wantCode(t, err, map[bool]codes.Code{false: codes.OK, true: codes.Unimplemented}[left])
 	}

@@ -83,7 +83,7 @@ func (st *stream) question(item *connectorv1.StreamItem, now time.Time) *questio
 
 // expire answers NOT_IN_TIME to every question whose time is over.
 func (st *stream) expire() {
-	e := st.service.encoders.Get().(*encoder) //nolint:errcheck // the pool holds nothing else
+	e := st.service.encoders.Get().(*encoder)
 	defer st.service.encoders.Put(e)
 	now := time.Now()
 	st.mu.Lock()

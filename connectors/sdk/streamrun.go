@@ -22,7 +22,7 @@ func (st *stream) run() {
 		return
 	}
 	defer func() { <-s.places }()
-	e := s.encoders.Get().(*encoder) //nolint:errcheck // the pool holds nothing else
+	e := s.encoders.Get().(*encoder)
 	defer s.encoders.Put(e)
 	q := st.begin()
 	defer func() {

@@ -11,8 +11,8 @@ import (
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
 )
 
-// Stream is the hub's end of a StreamBindings call. Ask and Withdraw are for one
-// goroutine, the others for one more.
+// Stream is the hub's end of a StreamBindings call. Ask, Withdraw and End are for
+// one goroutine, the others for one more.
 type Stream struct {
 	grpc.BidiStreamingClient[connectorv1.StreamBindingsRequest, connectorv1.StreamBindingsResponse]
 
@@ -41,6 +41,14 @@ func (s *Stream) Withdraw(ids ...uint64) {
 	s.frame(&connectorv1.StreamBindingsRequest{WithdrawnItemIds: ids})
 }
 
+// End ends the hub's side: the stream is over when all is answered.
+func (s *Stream) End() {
+	s.tb.Helper()
+	if err := s.CloseSend(); err != nil {
+		s.tb.Error(err)
+	}
+}
+
 // frame leaves an end of the stream for Answers to find.
 func (s *Stream) frame(f *connectorv1.StreamBindingsRequest) {
 	s.tb.Helper()
@@ -49,8 +57,8 @@ func (s *Stream) frame(f *connectorv1.StreamBindingsRequest) {
 	}
 }
 
-// Answers returns the next frame, never an empty one, as nil at the end of the
-// stream; err is nil too where the end is OK.
+// Answers returns the answers of the next frame, of which there is at least one.
+// At the end of the stream it returns none, and no error where that end is OK.
 func (s *Stream) Answers() ([]*connectorv1.StreamAnswer, error) {
 	s.tb.Helper()
 	r, err := s.Recv()
