@@ -16,9 +16,12 @@ type Handler interface {
 	//
 	// The context ends when the answer would come too late; return soon after.
 	// An error, a panic or an answer outside the limits of the contract makes
-	// this one item NOT_IN_TIME, never "no accounts". When no item of a call
-	// could be answered and an error carries the gRPC code UNAVAILABLE or
-	// RESOURCE_EXHAUSTED, the whole call fails with that code.
+	// this one item NOT_IN_TIME, never "no accounts". When no item of a
+	// LookupBindings call could be answered and an error carries the gRPC code
+	// UNAVAILABLE or RESOURCE_EXHAUSTED, the whole call fails with that code; a
+	// stream goes on in any case. The context also ends when the hub withdraws the
+	// question; what is returned after that goes nowhere. TraceParent has the trace
+	// it belongs to.
 	Lookup(ctx context.Context, s Subject) (Answer, error)
 }
 

@@ -27,7 +27,7 @@ func (s *service) LookupBindings(ctx context.Context, req *connectorv1.LookupBin
 		return nil, err
 	}
 	within := min(req.GetAnswerWithin().AsDuration(), maxAnswerWithin)
-	within -= min(within/10, 50*time.Millisecond) // the answer has to travel
+	within -= margin(within) // the answer has to travel
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 
@@ -106,10 +106,20 @@ func forWholeCall(err error) bool {
 }
 
 func (s *service) lookupOne(ctx context.Context, p *connectorv1.Subject) (*connectorv1.SubjectAnswer, error) {
-	subject := Subject{PhoneNumber: p.GetPhoneNumber(), Synthetic: p.GetSynthetic()}
-	if t := p.GetHolderSince(); t != nil {
-		subject.HolderSince = t.AsTime()
+	if t := traceParent(p.GetTraceparent()); t != "" {
+		ctx = context.WithValue(ctx, traceKey{}, t)
 	}
+	subject := subjectOf(p)
+	a, err := s.ask(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	return a.proto(p.GetSubjectRef(), subject.HolderSince), nil
+}
+
+// ask calls the handler and returns an answer within the contract, or an error
+// and the zero Answer.
+func (s *service) ask(ctx context.Context, subject Subject) (Answer, error) {
 	a, err := guard(s.log, "Lookup", func() (Answer, error) { return s.handler.Lookup(ctx, subject) })
 	if err == nil {
 		err = a.check()
@@ -118,9 +128,17 @@ func (s *service) lookupOne(ctx context.Context, p *connectorv1.Subject) (*conne
 		if ctx.Err() == nil {
 			s.log.Warn("lookup failed", "error", err)
 		}
-		return nil, err
+		return Answer{}, err
 	}
-	return a.proto(p.GetSubjectRef(), subject.HolderSince), nil
+	return a, nil
+}
+
+func subjectOf(p *connectorv1.Subject) Subject {
+	s := Subject{PhoneNumber: p.GetPhoneNumber(), Synthetic: p.GetSynthetic()}
+	if t := p.GetHolderSince(); t != nil {
+		s.HolderSince = t.AsTime()
+	}
+	return s
 }
 
 // check finds what the hub would call malformed.
@@ -164,18 +182,28 @@ func (s *service) checkLookup(req *connectorv1.LookupBindingsRequest) error {
 	}
 	seen := make(map[string]bool, len(req.GetSubjects()))
 	for i, subject := range req.GetSubjects() {
+		if field, want := subjectProblem(subject); field != "" {
+			return invalid("subjects[%d].%s: want %s", i, field, want)
+		}
 		ref := string(subject.GetSubjectRef())
-		switch {
-		case len(ref) != 16:
-			return invalid("subjects[%d].subject_ref: want 16 bytes", i)
-		case seen[ref]:
+		if seen[ref] {
 			return invalid("subjects[%d].subject_ref: came twice", i)
-		case !validPhone(subject.GetPhoneNumber()):
-			return invalid("subjects[%d].phone_number: want a mainland mobile number in E.164", i)
-		case subject.GetHolderSince() != nil && subject.GetHolderSince().CheckValid() != nil:
-			return invalid("subjects[%d].holder_since: want a valid time", i)
 		}
 		seen[ref] = true
 	}
 	return nil
+}
+
+// subjectProblem names the field of a subject that is malformed and what it
+// should be; the field is empty where all is well.
+func subjectProblem(p *connectorv1.Subject) (field, want string) {
+	switch {
+	case len(p.GetSubjectRef()) != 16:
+		return "subject_ref", "16 bytes"
+	case !validPhone(p.GetPhoneNumber()):
+		return "phone_number", "a mainland mobile number in E.164"
+	case p.GetHolderSince() != nil && p.GetHolderSince().CheckValid() != nil:
+		return "holder_since", "a valid time"
+	}
+	return "", ""
 }

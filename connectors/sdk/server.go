@@ -60,7 +60,7 @@ func New(cfg Config, h Handler) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sdk: %w", err)
 	}
-	gs, err := NewGRPCServer(creds, RolePlatform, cfg.PlatformID, cfg.Logger, cfg.Interceptors...)
+	gs, err := newGRPCServer(creds, RolePlatform, cfg.PlatformID, cfg.Logger, cfg.Interceptors, cfg.StreamInterceptors)
 	if err != nil {
 		return nil, fmt.Errorf("sdk: %w", err)
 	}
@@ -83,6 +83,8 @@ func (s *Server) Addr() net.Addr { return s.lis.Addr() }
 
 // Run serves until ctx ends; see Serve.
 func (s *Server) Run(ctx context.Context) error {
+	// A stream ends only when it is told to, so a stop would wait for it in vain.
+	defer context.AfterFunc(ctx, func() { close(s.service.draining) })()
 	err := RunGRPC(ctx, s.grpc, s.lis, s.drain)
 	return errors.Join(err, s.service.close(s.drain))
 }
@@ -97,6 +99,10 @@ func (s *Server) Close() error {
 // limits, a health service, and panics that are answered INTERNAL and logged.
 // The certificate must name the role and the id.
 func NewGRPCServer(c Credentials, role Role, id string, log *slog.Logger, inner ...grpc.UnaryServerInterceptor) (*grpc.Server, error) {
+	return newGRPCServer(c, role, id, log, inner, nil)
+}
+
+func newGRPCServer(c Credentials, role Role, id string, log *slog.Logger, unary []grpc.UnaryServerInterceptor, stream []grpc.StreamServerInterceptor) (*grpc.Server, error) {
 	m, err := c.parse(role, id)
 	if err != nil {
 		return nil, err
@@ -109,9 +115,11 @@ func NewGRPCServer(c Credentials, role Role, id string, log *slog.Logger, inner 
 		grpc.ConnectionTimeout(maxHandshake),
 		grpc.WaitForHandlers(true), // nothing may use what Run closes at its end
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second}),
-		// A hub that pings more often than it promised is no reason to hang up.
+		// A hub that pings more often than it promised is no reason to hang up, and
+		// neither is the age of a connection: a stream stays open for days.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{recovery(log)}, inner...)...),
+		grpc.ChainUnaryInterceptor(append([]grpc.UnaryServerInterceptor{recovery(log)}, unary...)...),
+		grpc.ChainStreamInterceptor(append([]grpc.StreamServerInterceptor{streamRecovery(log)}, stream...)...),
 	)
 	h := health.NewServer()
 	service := connectorv1.ConnectorService_ServiceDesc.ServiceName
@@ -153,6 +161,20 @@ func recovery(log *slog.Logger) grpc.UnaryServerInterceptor {
 			}
 		}()
 		return next(ctx, req)
+	}
+}
+
+// streamRecovery is recovery for streams. What runs in goroutines of its own is
+// guarded there.
+func streamRecovery(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, wire grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				logPanic(log, info.FullMethod, r)
+				err = status.Error(codes.Internal, "internal error")
+			}
+		}()
+		return next(srv, wire)
 	}
 }
 

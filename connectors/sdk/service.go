@@ -26,6 +26,10 @@ type service struct {
 	orders   *orders
 	events   *eventMemory
 
+	encoders sync.Pool     // of *encoder
+	draining chan struct{} // closed when the server stops
+	drain    time.Duration // how long streams may go on after that
+
 	stop  context.CancelFunc // ends what runs on behind the calls
 	tasks sync.WaitGroup     // lookups and orders that run
 }
@@ -38,6 +42,9 @@ func newService(cfg Config, h Handler) (*service, error) {
 		log:      cfg.Logger,
 		places:   make(chan struct{}, cfg.Concurrency),
 		events:   newEventMemory(),
+		encoders: sync.Pool{New: func() any { return newEncoder() }},
+		draining: make(chan struct{}),
+		drain:    cfg.DrainTimeout,
 		stop:     stop,
 	}
 	journal, err := openJournal(cfg.OrderJournal)

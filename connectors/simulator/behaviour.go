@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -22,24 +23,24 @@ const maxShown = 50
 type parts struct {
 	handler     sdk.Handler
 	mode        sdk.UnbindMode
-	interceptor grpc.UnaryServerInterceptor // may be nil
-	visit       func(orderID string) bool   // may be nil
-	join        func()                      // waits for what runs behind the handler
+	interceptor grpc.UnaryServerInterceptor  // may be nil
+	frames      grpc.StreamServerInterceptor // the same for streams
+	visit       func(orderID string) bool    // may be nil
+	join        func()                       // waits for what runs behind the handler
 }
 
 func newParts(life context.Context, spec Spec, data *Data, at Endpoint) parts {
-	b := base{data: data, id: spec.ID}
+	b := base{data: data, id: spec.ID, delay: spec.Delay, stragglerShare: spec.StragglerShare, stragglerDelay: spec.StragglerDelay}
 	p := parts{mode: sdk.ModeSync, join: func() {}}
 	switch spec.Behaviour {
-	case Sync:
-		p.handler = prompt{b}
-	case Slow:
-		b.delay = spec.Delay
+	case Sync, Slow:
 		p.handler = prompt{b}
 	case Silent:
-		p.handler, p.interceptor = prompt{b}, silence(life)
+		p.handler, p.interceptor, p.frames = prompt{b}, silence(life), frames(silenceFrame)
 	case Flapping:
-		p.handler, p.interceptor = prompt{b}, flap()
+		var lookups atomic.Int64
+		fails := func() bool { return lookups.Add(1)%2 == 1 }
+		p.handler, p.interceptor, p.frames = prompt{b}, flap(fails), frames(flapFrame(fails))
 	case Refusing:
 		p.handler = refusing{b, sdk.Refused(spec.Refusal, spec.RefusalText)}
 	case Async, Redirecting:
@@ -57,11 +58,18 @@ type base struct {
 	data  *Data
 	id    string
 	delay time.Duration // before every answer
+
+	stragglerShare float64 // of the answers to lookups has
+	stragglerDelay time.Duration
 }
 
 // Lookup implements sdk.Handler.
 func (b base) Lookup(ctx context.Context, s sdk.Subject) (sdk.Answer, error) {
-	if err := pause(ctx, b.delay, nil); err != nil {
+	delay := b.delay
+	if b.stragglerShare > 0 && rand.Float64() < b.stragglerShare {
+		delay = b.stragglerDelay
+	}
+	if err := pause(ctx, delay, nil); err != nil {
 		return sdk.Answer{}, err
 	}
 	accounts := b.data.Accounts(b.id, s.PhoneNumber)
@@ -114,22 +122,69 @@ func silence(life context.Context) grpc.UnaryServerInterceptor {
 	}
 }
 
-// flap fails every other lookup call, beginning with the first, and the first
-// attempt of every order before it has any effect.
-func flap() grpc.UnaryServerInterceptor {
-	var lookups atomic.Int64
+// flap fails the lookup calls that fails says, and the first attempt of every
+// order before it has any effect.
+func flap(fails func() bool) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		fails := false
+		failing := false
 		switch r := req.(type) {
 		case *connectorv1.LookupBindingsRequest:
-			fails = lookups.Add(1)%2 == 1
+			failing = fails()
 		case *connectorv1.RequestUnbindRequest:
-			fails = r.GetAttempt() <= 1
+			failing = r.GetAttempt() <= 1
 		}
-		if fails {
-			return nil, status.Error(codes.Unavailable, "flapping")
+		if failing {
+			return nil, errFlapping
 		}
 		return next(ctx, req)
+	}
+}
+
+var errFlapping = status.Error(codes.Unavailable, "flapping")
+
+// frameFilter says what becomes of a frame with questions: it is taken, it is
+// lost, or its stream fails.
+type frameFilter func() (lost bool, err error)
+
+// silenceFrame loses every frame, so that its questions are never answered.
+func silenceFrame() (lost bool, err error) { return true, nil }
+
+// flapFrame fails the streams of the frames that fails says.
+func flapFrame(fails func() bool) frameFilter {
+	return func() (lost bool, err error) {
+		if fails() {
+			return false, errFlapping
+		}
+		return false, nil
+	}
+}
+
+// frames puts a filter before every stream of questions.
+func frames(filter frameFilter) grpc.StreamServerInterceptor {
+	return func(srv any, wire grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return next(srv, filtered{wire, filter})
+	}
+}
+
+type filtered struct {
+	grpc.ServerStream
+
+	filter frameFilter
+}
+
+// RecvMsg returns the next frame that the filter lets through.
+func (f filtered) RecvMsg(m any) error {
+	for {
+		if err := f.ServerStream.RecvMsg(m); err != nil {
+			return err
+		}
+		req, ok := m.(*connectorv1.StreamBindingsRequest)
+		if !ok || len(req.GetItems()) == 0 {
+			return nil
+		}
+		if lost, err := f.filter(); err != nil || !lost {
+			return err
+		}
 	}
 }
 

@@ -25,7 +25,9 @@ const (
 	Refusing    Behaviour = "REFUSING"    // refuses every order
 	Redirecting Behaviour = "REDIRECTING" // sends the person to a page; done after the visit
 	Silent      Behaviour = "SILENT"      // describes itself; takes every other call and never answers
-	Flapping    Behaviour = "FLAPPING"    // fails the 1st, 3rd, 5th … lookup call and every first attempt of an order
+	// Flapping fails the 1st, 3rd, 5th … lookup call or frame of questions, with
+	// the stream it came on, and every first attempt of an order.
+	Flapping Behaviour = "FLAPPING"
 )
 
 // Spec is a simulated platform. ID and Behaviour are required; times that are 0
@@ -38,7 +40,13 @@ type Spec struct {
 	SelfServiceURL string
 	MaxBatch       int // as in sdk.Config
 
-	Delay         time.Duration // Slow: before every answer; 1.2 s
+	// Delay is before every answer to a lookup, and to an order that is carried out
+	// at once; none, with Slow 1.2 s. A StragglerShare of the answers to lookups, 0
+	// to 1, chosen by lot for each question, has StragglerDelay instead.
+	Delay          time.Duration
+	StragglerShare float64
+	StragglerDelay time.Duration
+
 	ReviewAfter   time.Duration // Async: from the order to IN_REVIEW; 1 s
 	CompleteAfter time.Duration // Async: from IN_REVIEW to COMPLETED; 3 s
 	// VisitAfter is when a Redirecting platform takes the person to have been
@@ -50,11 +58,13 @@ type Spec struct {
 }
 
 func (s Spec) withDefaults() Spec {
+	if s.Behaviour == Slow && s.Delay == 0 {
+		s.Delay = 1200 * time.Millisecond
+	}
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&s.Delay, 1200 * time.Millisecond},
 		{&s.ReviewAfter, time.Second},
 		{&s.CompleteAfter, 3 * time.Second},
 		{&s.VisitAfter, 6 * time.Second},
@@ -125,6 +135,7 @@ func StartPlatform(ctx context.Context, spec Spec, data *Data, at Endpoint) (*Se
 	}
 	if p.interceptor != nil {
 		cfg.Interceptors = []grpc.UnaryServerInterceptor{p.interceptor}
+		cfg.StreamInterceptors = []grpc.StreamServerInterceptor{p.frames}
 	}
 	srv, err := sdk.New(cfg, p.handler)
 	if err != nil {
