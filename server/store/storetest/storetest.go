@@ -32,6 +32,7 @@ type Store interface {
 	coverage.Store
 
 	PutPlatform(context.Context, platform.Entry) error
+	ChangePlatforms(ctx context.Context, put []platform.Entry, remove []platform.ID) error
 	Platforms(context.Context) ([]platform.Entry, error)
 	// Sweep deletes at most limit records whose time is over.
 	Sweep(ctx context.Context, now time.Time, limit int) (more bool, err error)
