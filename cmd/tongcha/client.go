@@ -20,6 +20,9 @@ import (
 // adminTimeout bounds one call of the operator's.
 const adminTimeout = 15 * time.Second
 
+// maxAnswer bounds one answer: a whole catalogue, before and after.
+const maxAnswer = 64 << 20
+
 // withHub calls the running hub of the data folder through its socket.
 func withHub(cmd *cobra.Command, call func(context.Context, adminv1.AdminServiceClient) error) error {
 	return withConn(cmd, func(ctx context.Context, conn grpc.ClientConnInterface) error {
@@ -35,6 +38,7 @@ func withConn(cmd *cobra.Command, call func(context.Context, grpc.ClientConnInte
 	}
 	socket := server.Socket(folder)
 	conn, err := grpc.NewClient("passthrough:///hub", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return admin.Dial(ctx, socket) }))
 	if err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
