@@ -18,6 +18,8 @@ import (
 // catalogueStore keeps the entries.
 type catalogueStore interface {
 	PutPlatform(context.Context, platform.Entry) error
+	// ChangePlatforms puts and removes several, all or none of them.
+	ChangePlatforms(ctx context.Context, put []platform.Entry, remove []platform.ID) error
 	Platforms(context.Context) ([]platform.Entry, error)
 }
 
@@ -198,7 +200,8 @@ func (c *Catalogue) put(ctx context.Context, e platform.Entry) error {
 }
 
 // record puts the entry on disk and returns it and what it replaced (zero for
-// none). When it was added and what its connector offered stay.
+// none). When it was added, what its connector offered and what the catalogue
+// file said of it stay.
 func (c *Catalogue) record(ctx context.Context, e platform.Entry) (now, old platform.Entry, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,6 +210,9 @@ func (c *Catalogue) record(ctx context.Context, e platform.Entry) (now, old plat
 		e.AddTime = old.AddTime
 		if e.Functions == 0 {
 			e.Functions = old.Functions
+		}
+		if old.Listing != (platform.Listing{}) {
+			e.Listing = old.Listing
 		}
 	}
 	if err := c.store.PutPlatform(ctx, e); err != nil {

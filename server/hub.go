@@ -258,8 +258,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 			Store: h.store, Sender: h.cfg.Sender, Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
 		}),
 		Lookup: h.lookups, Unbind: h.unbinds, Catalogue: h.catalogue, Carrier: carrier, IsMember: h.catalogue.IsMember,
-		Coverage: func(ctx context.Context) (coverage.Report, error) {
-			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries())
+		Coverage: func(ctx context.Context, q coverage.Query) (coverage.Report, error) {
+			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log,
 	})
@@ -273,7 +273,9 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
-	return admin.Options{Catalogue: h.catalogue, Orders: h.store, Authority: h.authority, Status: rpc.Status, Logger: h.cfg.Logger}
+	return admin.Options{
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Status: rpc.Status, Logger: h.cfg.Logger,
+	}
 }
 
 // readiness is nil while the hub takes requests.

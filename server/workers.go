@@ -60,12 +60,7 @@ func (w *workers) every(d time.Duration, do func(context.Context) error) {
 // flush adds the counted answers to the store's. A crash loses at most what was
 // counted since the last flush.
 func (w *workers) flush(ctx context.Context) error {
-	taken := w.h.counter.Take()
-	if len(taken) == 0 {
-		return nil
-	}
-	if err := w.h.store.FlushTallies(ctx, taken); err != nil {
-		w.h.counter.PutBack(taken)
+	if err := w.h.counter.Flush(ctx, w.h.store); err != nil {
 		return fmt.Errorf("flush figures: %w", err)
 	}
 	return nil

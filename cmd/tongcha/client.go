@@ -20,14 +20,25 @@ import (
 // adminTimeout bounds one call of the operator's.
 const adminTimeout = 15 * time.Second
 
+// maxAnswer bounds one answer: a whole catalogue, before and after.
+const maxAnswer = 64 << 20
+
 // withHub calls the running hub of the data folder through its socket.
 func withHub(cmd *cobra.Command, call func(context.Context, adminv1.AdminServiceClient) error) error {
+	return withConn(cmd, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		return call(ctx, adminv1.NewAdminServiceClient(conn))
+	})
+}
+
+// withConn is withHub for the other services of the socket.
+func withConn(cmd *cobra.Command, call func(context.Context, grpc.ClientConnInterface) error) error {
 	folder, err := hubFolder(cmd)
 	if err != nil {
 		return err
 	}
 	socket := server.Socket(folder)
 	conn, err := grpc.NewClient("passthrough:///hub", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return admin.Dial(ctx, socket) }))
 	if err != nil {
 		return fmt.Errorf("connect to the hub: %w", err)
@@ -35,7 +46,7 @@ func withHub(cmd *cobra.Command, call func(context.Context, adminv1.AdminService
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
 	defer cancel()
-	err = call(ctx, adminv1.NewAdminServiceClient(conn))
+	err = call(ctx, conn)
 	if status.Code(err) == codes.Unavailable {
 		return &exitError{code: exitUnreachable, err: fmt.Errorf("no hub answers at %s; is it running, and is --data (or TONGCHA_DATA) its data folder?", socket)}
 	}

@@ -28,7 +28,7 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
 	root.PersistentFlags().String("data", ".tongcha", "data folder")
-	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newKeys(), newVersion())
+	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newCatalogue(), newCoverage(), newKeys(), newVersion())
 	root.Version = version().Version
 	root.SetFlagErrorFunc(misused)
 	strict(root)
@@ -123,6 +123,7 @@ const (
 	exitFailure     = 1
 	exitUsage       = 2
 	exitUnreachable = 3 // no hub answers on the socket
+	exitDiffers     = 4 // catalogue diff found a difference
 )
 
 type exitError struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/tongcha/tongcha/connectors/sdk"
 	"github.com/tongcha/tongcha/connectors/simulator"
 	"github.com/tongcha/tongcha/server"
+	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
 )
@@ -31,6 +32,9 @@ var demoAccounts string
 
 //go:embed demo/holders.csv
 var demoHolders string
+
+//go:embed demo/catalogue.csv
+var demoCatalogue []byte
 
 func importDemo(data *simulator.Data) error {
 	if _, err := data.ImportHolders(strings.NewReader(demoHolders), rowChecks()); err != nil {
@@ -161,21 +165,41 @@ func (s *simulation) dialHub(ctx context.Context, _ string) (net.Conn, error) {
 // join puts every simulated platform into the catalogue, at its address of this
 // run. One that an operator suspended stays suspended.
 func (s *simulation) join(ctx context.Context, c *server.Catalogue) error {
-	if _, known := c.Known("sim-absent"); !known {
-		if err := c.Put(ctx, absentPlatform()); err != nil {
+	listed, err := demoListings()
+	if err != nil {
+		return err
+	}
+	absent := absentPlatform()
+	if old, known := c.Known(absent.ID); !known || old.Address == "" && old.Listing == (platform.Listing{}) {
+		absent.Listing = listed[absent.ID]
+		if err := c.Put(ctx, absent); err != nil {
 			return err
 		}
 	}
 	for _, p := range s.platforms {
-		e := platform.Entry{ID: platform.ID(p.ID), DisplayName: p.DisplayName, Category: p.category, Address: p.server.Address(), SelfServiceURL: p.SelfServiceURL, AddTime: time.Now()}
+		e := platform.Entry{ID: platform.ID(p.ID), DisplayName: p.DisplayName, Category: p.category, Address: p.server.Address(), SelfServiceURL: p.SelfServiceURL, AddTime: time.Now(), Listing: listed[platform.ID(p.ID)]}
 		if old, known := c.Known(e.ID); known {
 			e.Suspended, e.SuspendReason = old.Suspended, old.SuspendReason
+			e.DisplayName, e.Category = old.DisplayName, old.Category // an imported catalogue may have changed them
 		}
 		if err := c.Put(ctx, e); err != nil {
 			return fmt.Errorf("join %s: %w", p.ID, err)
 		}
 	}
 	return nil
+}
+
+// demoListings is what the demonstration's catalogue says of each platform.
+func demoListings() (map[platform.ID]platform.Listing, error) {
+	rows, err := coverage.ParseFile(demoCatalogue)
+	if err != nil {
+		return nil, fmt.Errorf("demonstration catalogue: %w", err)
+	}
+	out := make(map[platform.ID]platform.Listing)
+	for _, e := range rows {
+		out[e.ID] = e.Listing
+	}
+	return out, nil
 }
 
 // stop ends every server; what a platform has not reported yet is asked for at

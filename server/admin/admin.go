@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
+	oversightv1 "github.com/tongcha/tongcha/gen/go/tongcha/oversight/v1"
 	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/pki"
@@ -58,6 +59,10 @@ type Orders interface {
 // Options configures the API.
 type Options struct {
 	Catalogue Catalogue
+	File      CatalogueFile
+	// Coverage answers the regulator's questions, here without asking who calls;
+	// nil for none.
+	Coverage  oversightv1.CoverageServiceServer
 	Orders    Orders
 	Authority *pki.Authority
 	// Status translates faults; the table is in server/rpc.
@@ -67,6 +72,7 @@ type Options struct {
 
 type service struct {
 	adminv1.UnimplementedAdminServiceServer
+	adminv1.UnimplementedCatalogueServiceServer
 	o Options
 }
 
@@ -76,6 +82,10 @@ func NewServer(o Options) *grpc.Server {
 	s := &service{o: o}
 	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
+	adminv1.RegisterCatalogueServiceServer(g, s)
+	if o.Coverage != nil {
+		oversightv1.RegisterCoverageServiceServer(g, o.Coverage)
+	}
 	return g
 }
 

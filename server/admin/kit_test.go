@@ -19,6 +19,7 @@ import (
 
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
 	"github.com/tongcha/tongcha/server/admin"
+	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/logtest"
 	"github.com/tongcha/tongcha/server/phone"
@@ -41,6 +42,7 @@ const (
 type desk struct {
 	*testing.T
 	adminv1.AdminServiceClient
+	file      adminv1.CatalogueServiceClient
 	path      string
 	store     *bolt.Store
 	keys      *seal.Keys
@@ -85,7 +87,7 @@ func (d *desk) must(err error) {
 func (d *desk) serve() {
 	d.Helper()
 	s := admin.NewServer(admin.Options{
-		Catalogue: d.catalogue, Orders: d.orders, Authority: d.authority, Status: rpc.Status,
+		Catalogue: d.catalogue, File: d.catalogue, Orders: d.orders, Authority: d.authority, Status: rpc.Status,
 		Logger: slog.New(slog.NewTextHandler(d.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	l, err := admin.Listen(d.path)
@@ -103,6 +105,7 @@ func (d *desk) serve() {
 		}
 	})
 	d.AdminServiceClient = adminv1.NewAdminServiceClient(conn)
+	d.file = adminv1.NewCatalogueServiceClient(conn)
 }
 
 func dial(path string) (*grpc.ClientConn, error) {
@@ -160,11 +163,29 @@ func (d *desk) refuse(o unbind.Order) {
 	d.must(err)
 }
 
+// Entries implements admin.CatalogueFile.
+func (c *catalogue) Entries() []platform.Entry {
+	var out []platform.Entry
+	for _, i := range c.All() {
+		out = append(out, i.Entry)
+	}
+	return out
+}
+
+// Import implements admin.CatalogueFile: it says what it would do.
+func (c *catalogue) Import(_ context.Context, rows []platform.Entry, dryRun, remove bool) ([]coverage.Change, int, error) {
+	c.imports = append(c.imports, fmt.Sprint(len(rows), " ", dryRun, " ", remove))
+	changes, unchanged := coverage.Compare(c.Entries(), rows, remove)
+	return changes, unchanged, c.err
+}
+
 // catalogue is one in memory.
 type catalogue struct {
 	mu  sync.Mutex
 	by  map[platform.ID]platform.Info
 	err error
+
+	imports []string
 }
 
 func (c *catalogue) Add(_ context.Context, e platform.Entry) (platform.Info, error) {

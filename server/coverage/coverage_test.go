@@ -1,12 +1,8 @@
 package coverage_test
 
 import (
-	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
-	"reflect"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +26,12 @@ func TestTally(t *testing.T) {
 		answered(time.Millisecond), {State: platform.NotBound}, {State: platform.NoData}, {State: platform.Silent}, {State: platform.Silent, Malformed: true},
 	} {
 		tally.Add(a)
+	}
+	if rate, ok := tally.SilentRate(); !ok || rate != 0.4 {
+		t.Errorf("silent rate %v, %v", rate, ok)
+	}
+	if rate, ok := tally.LateRate(); !ok || rate != 0 {
+		t.Errorf("late rate %v, %v", rate, ok)
 	}
 	if tally.Asked != 5 || tally.Answered != 3 || tally.Silent != 2 || tally.Malformed != 1 {
 		t.Errorf("tally %+v", tally)
@@ -116,79 +118,37 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-func TestCounter(t *testing.T) {
-	c := coverage.NewCounter()
-	var wg sync.WaitGroup
-	taken := make(chan map[platform.ID]coverage.Tally, 100)
-	for i := range 8 {
-		wg.Go(func() {
-			for range 250 {
-				c.Observe(platform.ID([]string{"a", "b"}[i%2]), answered(time.Millisecond))
-			}
-			taken <- c.Take()
-		})
+// TestWithin: percentiles over all questions, where no answer takes for ever.
+func TestWithin(t *testing.T) {
+	var tally coverage.Tally
+	if v, ok := tally.Within(0.5); ok {
+		t.Errorf("nothing asked has a percentile of %d", v)
 	}
-	wg.Wait()
-	close(taken)
-	c.PutBack(nil)
-	for batch := range taken {
-		c.PutBack(batch) // as after a failed flush: nothing is lost, nothing doubled
+	for range 90 {
+		tally.Add(answered(time.Millisecond))
 	}
-	for range 2 {
-		seen := c.Peek()
-		if len(seen) != 2 || seen["a"].Asked != 1000 || seen["b"].Answered != 1000 {
-			t.Fatalf("counted %d and %d", seen["a"].Asked, seen["b"].Answered)
+	for range 10 {
+		tally.Add(platform.Answer{State: platform.Silent})
+	}
+	for _, c := range []struct {
+		p    float64
+		want int32
+	}{{0, 1}, {0.5, 1}, {0.9, 1}, {0.901, coverage.Never}, {0.95, coverage.Never}, {1, coverage.Never}} {
+		if got, ok := tally.Within(c.p); !ok || got != c.want {
+			t.Errorf("percentile %v is %d %v, want %d", c.p, got, ok, c.want)
 		}
 	}
-	if len(c.Take()) != 2 || len(c.Peek()) != 0 {
-		t.Error("Take does not begin anew")
+	if got, _ := tally.Percentile(0.95); got != 1 {
+		t.Errorf("of the answers alone it is %d", got)
 	}
-}
-
-// fixed is a store of fixed counts.
-type fixed struct{ err error }
-
-func (f fixed) FlushTallies(context.Context, map[platform.ID]coverage.Tally) error { return f.err }
-
-func (f fixed) Tallies(context.Context) (map[platform.ID]coverage.Tally, error) {
-	return map[platform.ID]coverage.Tally{"a": {Asked: 4, Answered: 3, Silent: 1}, "gone": {Asked: 100}}, f.err
-}
-
-func (f fixed) OrderCounts(context.Context, time.Time) (map[platform.ID]coverage.Orders, error) {
-	return map[platform.ID]coverage.Orders{
-		"a": {Queued: 1, InReview: 2, Completed: 3, Refused: 4, Abandoned: 5, Cancelled: 6, Overdue: 1}, "b": {Queued: 10, Overdue: 7}, "gone": {Queued: 100},
-	}, f.err
-}
-
-func (f fixed) FirstDay(context.Context) (time.Time, error) { return time.Unix(1, 0), f.err }
-
-func TestRead(t *testing.T) {
-	c := coverage.NewCounter()
-	c.Observe("a", answered(time.Millisecond))
-	c.Observe("b", platform.Answer{State: platform.Silent})
-	catalogue := []platform.Entry{{ID: "a", Address: "h:1"}, {ID: "b", Address: "h:2", Suspended: true}, {ID: "c"}}
-	r, err := coverage.Read(t.Context(), fixed{}, c, catalogue)
-	if err != nil {
-		t.Fatal(err)
+	var silent coverage.Tally
+	silent.Add(platform.Answer{State: platform.Silent})
+	if got, ok := silent.Within(0.5); !ok || got != coverage.Never {
+		t.Errorf("of one that never answers: %d %v", got, ok)
 	}
-	if len(r.Rows) != 3 || r.Joined != 1 || !r.Since.Equal(time.Unix(1, 0)) || r.AsOf.IsZero() {
-		t.Fatalf("report %+v", r)
-	}
-	if a := r.Rows[0].Lookup; a.Asked != 5 || a.Answered != 4 {
-		t.Errorf("what is not flushed yet is missing: %+v", a)
-	}
-	if b := r.Rows[1]; b.Lookup.Silent != 1 || b.Orders.Open() != 10 {
-		t.Errorf("row b: %+v", b)
-	}
-	want := coverage.Orders{Queued: 11, InReview: 2, Completed: 3, Refused: 4, Abandoned: 5, Cancelled: 6, Overdue: 8}
-	if !reflect.DeepEqual(r.Total.Orders, want) || r.Total.Lookup.Asked != 6 {
-		t.Errorf("total %+v", r.Total)
-	}
-	if again, err := coverage.Read(t.Context(), fixed{}, c, catalogue); err != nil || again.Total.Lookup != r.Total.Lookup {
-		t.Errorf("reading twice counts twice: %v", err)
-	}
-	broken := errors.New("broken")
-	if _, err := coverage.Read(t.Context(), fixed{err: broken}, c, catalogue); !errors.Is(err, broken) {
-		t.Errorf("a store that fails: %v", err)
+	var slow coverage.Tally
+	slow.Add(answered(time.Hour))
+	if got, ok := slow.Within(0.5); !ok || got != coverage.Never {
+		t.Errorf("of the open bucket: %d %v", got, ok)
 	}
 }

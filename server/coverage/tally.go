@@ -4,7 +4,6 @@ package coverage
 
 import (
 	"math"
-	"sync"
 	"time"
 
 	"github.com/tongcha/tongcha/server/platform"
@@ -32,10 +31,12 @@ func bucketOf(d time.Duration) int {
 	return min(int(math.Ceil(math.Log(ms)/math.Log(1.25)-1e-9)), Buckets-1)
 }
 
-// Tally counts the questions put to one platform, or to several.
+// Tally counts the questions put to one platform, or to several. Asked is
+// Answered + Silent; Malformed and Late are parts of Silent, but a late answer
+// may be counted on a later day than its question.
 type Tally struct {
-	Asked, Answered, Silent, Malformed int64
-	Times                              [Buckets]int64 // answers by time
+	Asked, Answered, Silent, Malformed, Late int64
+	Times                                    [Buckets]int64 // answers in time, by time
 }
 
 // Add adds one answer.
@@ -58,89 +59,72 @@ func (t *Tally) Merge(o Tally) {
 	t.Answered += o.Answered
 	t.Silent += o.Silent
 	t.Malformed += o.Malformed
+	t.Late += o.Late
 	for i, n := range o.Times {
 		t.Times[i] += n
 	}
 }
 
 // Rate is answered / asked; false where nothing was asked.
-func (t Tally) Rate() (float64, bool) {
-	if t.Asked == 0 {
+func (t Tally) Rate() (float64, bool) { return ratio(t.Answered, t.Asked) }
+
+// SilentRate is silent / asked; false where nothing was asked.
+func (t Tally) SilentRate() (float64, bool) { return ratio(t.Silent, t.Asked) }
+
+// LateRate is late / asked; false where nothing was asked.
+func (t Tally) LateRate() (float64, bool) { return ratio(t.Late, t.Asked) }
+
+// ratio is false where there is nothing to divide by.
+func ratio(part, whole int64) (float64, bool) {
+	if whole <= 0 {
 		return 0, false
 	}
-	return float64(t.Answered) / float64(t.Asked), true
+	return float64(part) / float64(whole), true
+}
+
+// Within is the time in whole milliseconds within which the share p (0 to 1) of
+// all questions was answered, as the upper end of the bucket it lies in. Questions
+// without an answer in time count as taking for ever: where the share lies among
+// them, or in the last, open bucket, it is Never. False where nothing was asked.
+func (t Tally) Within(p float64) (int32, bool) {
+	if t.Asked <= 0 {
+		return 0, false
+	}
+	i := bucketAt(t.Times[:], rank(p, t.Asked))
+	if i >= Buckets-1 {
+		return Never, true
+	}
+	return int32(math.Ceil(Bound(i))), true
+}
+
+// Never is the percentile of what did not happen at all, or later than is
+// measured.
+const Never = math.MaxInt32
+
+// rank is which of n, counted from 1, has the share p at or before it.
+func rank(p float64, n int64) int64 { return max(int64(math.Ceil(p*float64(n)-1e-9)), 1) }
+
+// bucketAt is the bucket that holds the one of that rank; their number where none
+// does.
+func bucketAt(counts []int64, rank int64) int {
+	var seen int64
+	for i, n := range counts {
+		if seen += n; seen >= rank {
+			return i
+		}
+	}
+	return len(counts)
 }
 
 // Percentile is the time in whole milliseconds within which the share p (0 to 1)
-// of the answers came, as the upper end of the bucket it lies in; false where
-// there are no answers, and math.MaxInt32 for the last, open bucket.
+// of the answers in time came, as the upper end of the bucket it lies in; false
+// where there are no answers, and Never for the last, open bucket.
 func (t Tally) Percentile(p float64) (int32, bool) {
 	if t.Answered == 0 {
 		return 0, false
 	}
-	need := int64(math.Ceil(p * float64(t.Answered)))
-	var seen int64
-	for i, n := range t.Times {
-		if seen += n; seen >= max(need, 1) && i < Buckets-1 {
-			return int32(math.Ceil(Bound(i))), true
-		}
+	if i := bucketAt(t.Times[:], rank(p, t.Answered)); i < Buckets-1 {
+		return int32(math.Ceil(Bound(i))), true
 	}
-	return math.MaxInt32, true
-}
-
-// Counter gathers tallies in memory until they are flushed. It is safe for
-// concurrent use. A crash loses what was not flushed.
-type Counter struct {
-	mu sync.Mutex
-	by map[platform.ID]*Tally
-}
-
-// NewCounter returns an empty Counter.
-func NewCounter() *Counter { return &Counter{by: make(map[platform.ID]*Tally)} }
-
-// Observe counts one answer.
-func (c *Counter) Observe(id platform.ID, a platform.Answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.by[id]
-	if t == nil {
-		t = new(Tally)
-		c.by[id] = t
-	}
-	t.Add(a)
-}
-
-// Take returns what was counted since the last Take and begins anew.
-func (c *Counter) Take() map[platform.ID]Tally {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make(map[platform.ID]Tally, len(c.by))
-	for id, t := range c.by {
-		out[id] = *t
-	}
-	clear(c.by)
-	return out
-}
-
-// PutBack returns what Take gave, after it could not be stored.
-func (c *Counter) PutBack(back map[platform.ID]Tally) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, t := range back {
-		if c.by[id] == nil {
-			c.by[id] = new(Tally)
-		}
-		c.by[id].Merge(t)
-	}
-}
-
-// Peek returns what was counted since the last Take.
-func (c *Counter) Peek() map[platform.ID]Tally {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make(map[platform.ID]Tally, len(c.by))
-	for id, t := range c.by {
-		out[id] = *t
-	}
-	return out
+	return Never, true
 }

@@ -64,6 +64,9 @@ const (
 	StateInvalid        Reason = "STATE_INVALID"
 	NoteInvalid         Reason = "NOTE_INVALID"
 	LeaseLost           Reason = "LEASE_LOST"
+	DateInvalid         Reason = "DATE_INVALID"
+	GroupInvalid        Reason = "GROUP_INVALID"
+	CatalogueInvalid    Reason = "CATALOGUE_INVALID"
 )
 
 type row struct {
@@ -153,4 +156,7 @@ var table = map[Reason]row{
 	NoteInvalid:         {Invalid, "说明最多 200 个字符，不能含控制字符。", "A note is at most 200 characters, without control characters."},
 	StateInvalid:        {Invalid, "没有这个状态，请使用 docs/states.md 中的名称。", "There is no such state. Use a name from docs/states.md."},
 	LeaseLost:           {Internal, "系统出错了，请稍后再试。", "Something went wrong on our side. Please try again later."},
+	DateInvalid:         {Invalid, "日期应写作 2026-10-01，起始日不晚于截止日，截止日不晚于今天，且只能查询最近 400 天。", "Dates are written as 2026-10-01; the first is not after the last, the last not after today, and both lie in the last 400 days."},
+	GroupInvalid:        {Invalid, "groupBy 应为 PLATFORM、CATEGORY 或 DAY。", "groupBy is PLATFORM, CATEGORY or DAY."},
+	CatalogueInvalid:    {Invalid, "名录文件格式有误，未作任何更改；请用 tongcha catalogue diff 查看逐行说明。", "The catalogue file is not valid; nothing was changed. `tongcha catalogue diff` explains it line by line."},
 }

@@ -116,6 +116,18 @@ func (h *hub) WatchLookup(req *hubv1.WatchLookupRequest, s grpc.ServerStreamingS
 	return h.err
 }
 
+func (h *hub) ListPlatformCoverage(context.Context, *oversightv1.ListPlatformCoverageRequest) (*oversightv1.ListPlatformCoverageResponse, error) {
+	return &oversightv1.ListPlatformCoverageResponse{}, nil
+}
+
+func (h *hub) GetUnbindCoverage(context.Context, *oversightv1.GetUnbindCoverageRequest) (*oversightv1.GetUnbindCoverageResponse, error) {
+	return &oversightv1.GetUnbindCoverageResponse{Unbinds: &oversightv1.UnbindCoverage{}}, nil
+}
+
+func (h *hub) GetRefusals(context.Context, *oversightv1.GetRefusalsRequest) (*oversightv1.GetRefusalsResponse, error) {
+	return &oversightv1.GetRefusalsResponse{Refusals: &oversightv1.Refusals{}}, nil
+}
+
 func (h *hub) GetCoverage(context.Context, *oversightv1.GetCoverageRequest) (*oversightv1.GetCoverageResponse, error) {
 	return &oversightv1.GetCoverageResponse{Coverage: &oversightv1.Coverage{}}, nil
 }

@@ -39,6 +39,9 @@ var table = []entry{
 	{"GET", "/v1/unbinds/{unbindId}", &hubv1.GetUnbindRequest{}},
 	{"POST", "/v1/unbinds/{unbindId}:cancel", &hubv1.CancelUnbindRequest{}},
 	{"GET", "/v1/coverage", &oversightv1.GetCoverageRequest{}},
+	{"GET", "/v1/coverage/platforms", &oversightv1.ListPlatformCoverageRequest{}},
+	{"GET", "/v1/coverage/unbinds", &oversightv1.GetUnbindCoverageRequest{}},
+	{"GET", "/v1/coverage/refusals", &oversightv1.GetRefusalsRequest{}},
 }
 
 // Body limits. A carrier's batch of 1000 events does not fit the usual one.

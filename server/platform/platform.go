@@ -84,6 +84,21 @@ type Entry struct {
 	Suspended      bool
 	SuspendReason  string
 	AddTime        time.Time
+	Listing
+}
+
+// Listing is what an authority's catalogue file says of a platform beside its
+// name and category. The zero value says nothing.
+type Listing struct {
+	NameEN       string
+	WeightMilli  int64     // thousandths of the authority's unit; 0 where unknown
+	ObligedSince time.Time // 00:00 in China of the day; zero where it is not obliged to join
+	Source       string    // the document that says so
+}
+
+// Obliged reports whether the platform is obliged to join at now.
+func (l Listing) Obliged(now time.Time) bool {
+	return !l.ObligedSince.IsZero() && !l.ObligedSince.After(now)
 }
 
 // Joined reports whether the platform is asked.

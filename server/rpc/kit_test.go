@@ -61,7 +61,8 @@ type world struct {
 	lookups  *lookup.Service
 	unbinds  *unbind.Service
 	server   *rpc.Server
-	coverage func(context.Context) (coverage.Report, error)
+	coverage func(context.Context, coverage.Query) (coverage.Report, error)
+	counter  *coverage.Counter
 	isMember func(id string) bool
 	observed func(method, code string)
 
@@ -138,8 +139,9 @@ func (w *world) build() {
 		Queue: w.store, Orders: w.store, MAC: w.keys, DailyLimit: w.ordersPerDay, AllowUnattested: w.allowUnattested, Logger: log,
 		DueTime: func(t time.Time) time.Time { return t.Add(120 * time.Hour) },
 	})
-	w.coverage = func(ctx context.Context) (coverage.Report, error) {
-		return coverage.Read(ctx, w.store, coverage.NewCounter(), w.Entries())
+	w.counter = coverage.NewCounter()
+	w.coverage = func(ctx context.Context, q coverage.Query) (coverage.Report, error) {
+		return coverage.Read(ctx, w.store, w.counter, w.Entries(), q)
 	}
 	w.isMember = func(id string) bool { return w.peers[platform.ID(id)] != nil }
 	w.server = rpc.New(w.options(log, attester))

@@ -77,7 +77,7 @@ func (t *trial) coverageCall(ctx context.Context) {
 
 // handle makes f the handler of coverageCall.
 func (t *trial) handle(f func(ctx context.Context) error) {
-	t.coverage = func(ctx context.Context) (coverage.Report, error) { return coverage.Report{}, f(ctx) }
+	t.coverage = func(ctx context.Context, _ coverage.Query) (coverage.Report, error) { return coverage.Report{}, f(ctx) }
 }
 
 func (t *trial) held() string {
@@ -304,7 +304,7 @@ func try(t *testing.T, story func(*trial), local bool) []string {
 // it, and shares no message with its client.
 func TestLocalKeepsApart(t *testing.T) {
 	inWorld(t, open, func(w *world) {
-		w.coverage = func(ctx context.Context) (coverage.Report, error) {
+		w.coverage = func(ctx context.Context, _ coverage.Query) (coverage.Report, error) {
 			if p, ok := grpcpeer.FromContext(ctx); ok {
 				w.Errorf("it has the peer %v", p)
 			}
@@ -351,7 +351,7 @@ func TestLocalStop(t *testing.T) {
 	for heeds, want := range map[bool]string{true: "SHUTTING_DOWN", false: ""} {
 		inWorld(t, open, func(w *world) {
 			returned := false
-			w.coverage = func(ctx context.Context) (coverage.Report, error) {
+			w.coverage = func(ctx context.Context, _ coverage.Query) (coverage.Report, error) {
 				if heeds {
 					<-ctx.Done()
 				} else {

@@ -56,7 +56,7 @@ type Options struct {
 	Unbind    *unbind.Service
 	Catalogue Catalogue
 	Carrier   platform.Carrier // may be nil
-	Coverage  func(context.Context) (coverage.Report, error)
+	Coverage  func(context.Context, coverage.Query) (coverage.Report, error)
 	// IsMember reports whether a platform's certificate is still good for calls.
 	IsMember func(id string) bool
 	// OpenCoverage lets everybody read the coverage figures.
@@ -91,6 +91,10 @@ func (s *Server) SetServing(ok bool) {
 	}
 	s.health.SetServingStatus("", state)
 }
+
+// Oversight is the regulator's service without any check of who calls, for a door
+// that lets in nobody else than the operator.
+func (s *Server) Oversight() oversightv1.CoverageServiceServer { return &handlers{Server: s} }
 
 // Outer makes the server for platforms, carriers and regulators. creds must
 // demand and verify client certificates.

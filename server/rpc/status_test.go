@@ -28,6 +28,7 @@ var codesOf = map[codes.Code][]fault.Reason{
 		fault.DocumentTypeInvalid, fault.ChannelUnsupported, fault.CodeInvalid, fault.WaitInvalid, fault.PageTokenInvalid, fault.RequestIDInvalid,
 		fault.PlatformUnknown, fault.PlatformsInvalid, fault.ReportInvalid, fault.TimeInvalid, fault.PlatformIDInvalid, fault.AddressInvalid,
 		fault.NameInvalid, fault.CategoryInvalid, fault.RoleInvalid, fault.StateInvalid, fault.NoteInvalid,
+		fault.DateInvalid, fault.GroupInvalid, fault.CatalogueInvalid,
 	},
 	codes.Unauthenticated:    {fault.SessionInvalid},
 	codes.PermissionDenied:   {fault.RoleDenied, fault.VerificationFailed},
@@ -43,7 +44,7 @@ var codesOf = map[codes.Code][]fault.Reason{
 
 // failing calls a method that fails with the error, over a real connection.
 func (w *world) failing(fail func() error) error {
-	w.coverage = func(context.Context) (coverage.Report, error) { return coverage.Report{}, fail() }
+	w.coverage = func(context.Context, coverage.Query) (coverage.Report, error) { return coverage.Report{}, fail() }
 	_, err := oversightv1.NewCoverageServiceClient(w.gateway).GetCoverage(w.Context(), &oversightv1.GetCoverageRequest{})
 	return err
 }

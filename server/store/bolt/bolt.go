@@ -59,6 +59,9 @@ func (s *Store) begin(tx *group.Tx) error {
 	if err := s.checkKeys(tx, found); err != nil {
 		return err
 	}
+	if err := beginDays(tx, m); err != nil {
+		return err
+	}
 	m.Opens++
 	s.run = m.GetOpens()
 	s.leases.begin(m.GetOpens())

@@ -26,6 +26,8 @@ var (
 	bucketOrdersOf      = []byte("orders_of")      // subject order-id → nothing
 	bucketOrderTallies  = []byte("order_tallies")  // platform id → record.OrderTally
 	bucketLookupTallies = []byte("lookup_tallies") // platform id → record.LookupTally
+	bucketLookupDays    = []byte("lookup_days")    // day platform → record.LookupTally; see days.go
+	bucketUnbindDays    = []byte("unbind_days")    // day platform → record.UnbindTally
 	bucketExpiry        = []byte("expiry")         // time bucket 0 key → nothing; see sweep.go
 )
 
@@ -33,7 +35,7 @@ func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketPlatforms, bucketVerifications, bucketGuards, bucketCounters, bucketSessions, bucketLookups,
 		bucketRequests, bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersOpen, bucketOrdersOf,
-		bucketOrderTallies, bucketLookupTallies, bucketExpiry,
+		bucketOrderTallies, bucketLookupTallies, bucketLookupDays, bucketUnbindDays, bucketExpiry,
 	}
 }
 

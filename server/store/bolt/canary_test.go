@@ -153,7 +153,7 @@ func (c *canary) look(session verify.Session) {
 	c.check(err)
 	var tally coverage.Tally
 	tally.Add(platform.Answer{State: platform.Bound})
-	c.check(c.s.FlushTallies(ctx, map[platform.ID]coverage.Tally{"canary-platform": tally}))
+	c.check(c.s.FlushTallies(ctx, map[coverage.Cell]coverage.Tally{{Platform: "canary-platform", Day: coverage.DayOf(c.now)}: tally}))
 	c.check(c.s.PutPlatform(ctx, platform.Entry{ID: "canary-platform"}))
 }
 

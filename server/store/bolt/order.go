@@ -87,6 +87,9 @@ func moveTally(tx *group.Tx, before, o unbind.Order) error {
 		*tallyField(t, before.State)--
 	}
 	*tallyField(t, o.State)++
+	if err := tallyDays(tx, before, o); err != nil {
+		return err
+	}
 	return save(tx, bucketOrderTallies, []byte(o.Platform), t)
 }
 

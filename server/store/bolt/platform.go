@@ -2,22 +2,41 @@ package bolt
 
 import (
 	"context"
-	"time"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
-	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
 
 // PutPlatform records a catalogued platform, replacing the one of the same id.
 func (s *Store) PutPlatform(ctx context.Context, e platform.Entry) error {
+	return s.ChangePlatforms(ctx, []platform.Entry{e}, nil)
+}
+
+// ChangePlatforms records platforms, each replacing the one of the same id, and
+// takes others out; all of it or nothing.
+func (s *Store) ChangePlatforms(ctx context.Context, put []platform.Entry, remove []platform.ID) error {
 	return s.db.Update(ctx, func(tx *group.Tx) error {
-		return save(tx, bucketPlatforms, []byte(e.ID), &recordv1.Platform{
-			PlatformId: string(e.ID), DisplayName: e.DisplayName, Category: e.Category, Address: e.Address, Suspended: e.Suspended,
-			SuspendReason: e.SuspendReason, AddTime: stamp(e.AddTime), SelfServiceUrl: e.SelfServiceURL, Functions: uint32(e.Functions),
-		})
+		for _, e := range put {
+			if err := save(tx, bucketPlatforms, []byte(e.ID), platformRecord(e)); err != nil {
+				return err
+			}
+		}
+		for _, id := range remove {
+			if err := tx.Bucket(bucketPlatforms).Delete([]byte(id)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+func platformRecord(e platform.Entry) *recordv1.Platform {
+	return &recordv1.Platform{
+		PlatformId: string(e.ID), DisplayName: e.DisplayName, Category: e.Category, Address: e.Address, Suspended: e.Suspended,
+		SuspendReason: e.SuspendReason, AddTime: stamp(e.AddTime), SelfServiceUrl: e.SelfServiceURL, Functions: uint32(e.Functions),
+		DisplayNameEn: e.NameEN, WeightMilli: e.WeightMilli, ObligedSince: stamp(e.ObligedSince), Source: e.Source,
+	}
 }
 
 // Platforms returns every catalogued platform, ordered by id.
@@ -33,64 +52,12 @@ func (s *Store) Platforms(ctx context.Context) ([]platform.Entry, error) {
 				ID: platform.ID(r.GetPlatformId()), DisplayName: r.GetDisplayName(), Category: r.GetCategory(), Address: r.GetAddress(),
 				Suspended: r.GetSuspended(), SuspendReason: r.GetSuspendReason(), AddTime: moment(r.GetAddTime()),
 				SelfServiceURL: r.GetSelfServiceUrl(), Functions: platform.Functions(r.GetFunctions()),
+				Listing: platform.Listing{
+					NameEN: r.GetDisplayNameEn(), WeightMilli: r.GetWeightMilli(), ObligedSince: moment(r.GetObligedSince()), Source: r.GetSource(),
+				},
 			})
 			return nil
 		})
 	})
 	return out, err
-}
-
-var _ coverage.Store = (*Store)(nil)
-
-// FlushTallies implements coverage.Store.
-func (s *Store) FlushTallies(ctx context.Context, by map[platform.ID]coverage.Tally) error {
-	return s.db.Update(ctx, func(tx *group.Tx) error {
-		for id, t := range by {
-			sum, err := loadTally(tx, []byte(id))
-			if err != nil {
-				return err
-			}
-			sum.Merge(t)
-			err = save(tx, bucketLookupTallies, []byte(id), &recordv1.LookupTally{
-				Asked: sum.Asked, Answered: sum.Answered, Silent: sum.Silent, Malformed: sum.Malformed, Buckets: sum.Times[:],
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// Tallies implements coverage.Store.
-func (s *Store) Tallies(ctx context.Context) (map[platform.ID]coverage.Tally, error) {
-	out := make(map[platform.ID]coverage.Tally)
-	err := s.db.View(ctx, func(tx *group.Tx) error {
-		return tx.Bucket(bucketLookupTallies).ForEach(func(k, _ []byte) error {
-			t, err := loadTally(tx, k)
-			out[platform.ID(k)] = t
-			return err
-		})
-	})
-	return out, err
-}
-
-func loadTally(tx *group.Tx, id []byte) (coverage.Tally, error) {
-	r := new(recordv1.LookupTally)
-	if _, err := load(tx, bucketLookupTallies, id, r); err != nil {
-		return coverage.Tally{}, err
-	}
-	t := coverage.Tally{Asked: r.GetAsked(), Answered: r.GetAnswered(), Silent: r.GetSilent(), Malformed: r.GetMalformed()}
-	copy(t.Times[:], r.GetBuckets())
-	return t, nil
-}
-
-// FirstDay implements coverage.Store.
-func (s *Store) FirstDay(ctx context.Context) (time.Time, error) {
-	m := new(recordv1.Meta)
-	err := s.db.View(ctx, func(tx *group.Tx) error {
-		_, err := load(tx, bucketMeta, metaKey, m)
-		return err
-	})
-	return moment(m.GetFirstDay()), err
 }

@@ -43,16 +43,19 @@ func lookupTallies(f *fixture) {
 	if d := f.now.Sub(day); d < -time.Minute || d > time.Hour {
 		f.Errorf("the first day is %v off", d)
 	}
-	want := make(map[platform.ID]coverage.Tally)
+	today := coverage.DayOf(f.now)
+	want, wantDays := make(map[platform.ID]coverage.Tally), make(map[coverage.Cell]coverage.Tally)
 	for i := range 20 {
-		id := platform.ID(fmt.Sprint("p", i%3))
+		cell := coverage.Cell{Platform: platform.ID(fmt.Sprint("p", i%3)), Day: today - coverage.Day(i%4)}
 		var t coverage.Tally
 		t.Add(platform.Answer{State: platform.Bound, Took: time.Duration(i*i) * time.Millisecond})
 		t.Add(platform.Answer{State: platform.Silent, Malformed: i%2 == 0})
-		f.ok(f.FlushTallies(f.ctx, map[platform.ID]coverage.Tally{id: t}))
-		w := want[id]
+		t.Late = int64(i % 2)
+		f.ok(f.FlushTallies(f.ctx, map[coverage.Cell]coverage.Tally{cell: t}))
+		w, d := want[cell.Platform], wantDays[cell]
 		w.Merge(t)
-		want[id] = w
+		d.Merge(t)
+		want[cell.Platform], wantDays[cell] = w, d
 		if i%7 == 6 {
 			f.reopen()
 		}
@@ -60,6 +63,15 @@ func lookupTallies(f *fixture) {
 	got, err := f.Tallies(f.ctx)
 	f.ok(err)
 	f.same("tallies", got, want)
+	days, _, _ := f.days(today-3, today)
+	f.same("days", days, wantDays)
+	for cell := range wantDays {
+		if cell.Day < today-2 || cell.Day > today-1 {
+			delete(wantDays, cell)
+		}
+	}
+	days, _, _ = f.days(today-2, today-1)
+	f.same("days of a window", days, wantDays)
 	again, err := f.FirstDay(f.ctx)
 	f.ok(err)
 	f.same("first day after restarts", again, day)

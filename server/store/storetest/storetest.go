@@ -32,6 +32,7 @@ type Store interface {
 	coverage.Store
 
 	PutPlatform(context.Context, platform.Entry) error
+	ChangePlatforms(ctx context.Context, put []platform.Entry, remove []platform.ID) error
 	Platforms(context.Context) ([]platform.Entry, error)
 	// Sweep deletes at most limit records whose time is over.
 	Sweep(ctx context.Context, now time.Time, limit int) (more bool, err error)
@@ -41,7 +42,7 @@ type Store interface {
 // Run runs the suite. open opens the store that lies in dir, or makes it; it is
 // called again for the same dir after a Close.
 func Run(t *testing.T, open func(t *testing.T, dir string) Store) {
-	for _, group := range []map[string]func(*fixture){verifyCases, lookupCases, queueCases, claimCases, reportCases, recordCases} {
+	for _, group := range []map[string]func(*fixture){verifyCases, lookupCases, queueCases, claimCases, reportCases, recordCases, dayCases} {
 		for name, run := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -24,9 +24,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// GetCoverageRequest is empty.
+// GetCoverageRequest names a window. Without dates the figures are those since
+// the hub's first day.
 type GetCoverageRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. The first day, as "2026-10-01".
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// Optional. The last day, not in the future.
+	ToDate        string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -59,6 +64,20 @@ func (x *GetCoverageRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use GetCoverageRequest.ProtoReflect.Descriptor instead.
 func (*GetCoverageRequest) Descriptor() ([]byte, []int) {
 	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetCoverageRequest) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *GetCoverageRequest) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
 }
 
 // GetCoverageResponse wraps the figures.
@@ -123,7 +142,7 @@ type Coverage struct {
 	Asked int32 `protobuf:"varint,5,opt,name=asked,proto3" json:"asked,omitempty"`
 	// Questions that got an answer in time: BOUND, NOT_BOUND or NO_DATA.
 	Answered int32 `protobuf:"varint,6,opt,name=answered,proto3" json:"answered,omitempty"`
-	// Questions that got none.
+	// Questions that got no answer in time.
 	Silent int32 `protobuf:"varint,7,opt,name=silent,proto3" json:"silent,omitempty"`
 	// answered / asked, 0 to 1.
 	AnswerRate *float64 `protobuf:"fixed64,8,opt,name=answer_rate,json=answerRate,proto3,oneof" json:"answer_rate,omitempty"`
@@ -136,7 +155,26 @@ type Coverage struct {
 	// Open orders past their due time.
 	OverdueOrders int32 `protobuf:"varint,12,opt,name=overdue_orders,json=overdueOrders,proto3" json:"overdue_orders,omitempty"`
 	// One row for every catalogued platform, ordered by platform id.
-	Platforms     []*PlatformCoverage `protobuf:"bytes,13,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	Platforms []*PlatformCoverage `protobuf:"bytes,13,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	// The first day of the window; absent where the figures are since the hub's
+	// first day.
+	FromDate *string `protobuf:"bytes,14,opt,name=from_date,json=fromDate,proto3,oneof" json:"from_date,omitempty"`
+	// The last day of the window; absent as from_date.
+	ToDate *string `protobuf:"bytes,15,opt,name=to_date,json=toDate,proto3,oneof" json:"to_date,omitempty"`
+	// Questions that were answered later than in time, when the hub asked again.
+	// They stay counted in silent.
+	Late int32 `protobuf:"varint,16,opt,name=late,proto3" json:"late,omitempty"`
+	// Answers outside the contract; they are counted in silent too.
+	Malformed int32 `protobuf:"varint,17,opt,name=malformed,proto3" json:"malformed,omitempty"`
+	// late / asked. A late answer counts on the day it came.
+	LateRate *float64 `protobuf:"fixed64,18,opt,name=late_rate,json=lateRate,proto3,oneof" json:"late_rate,omitempty"`
+	// silent / asked, 0 to 1.
+	SilentRate *float64 `protobuf:"fixed64,19,opt,name=silent_rate,json=silentRate,proto3,oneof" json:"silent_rate,omitempty"`
+	// Within what time questions were answered, over all questions asked; empty
+	// where none was asked.
+	ResponseTimes []*ResponseTime `protobuf:"bytes,20,rep,name=response_times,json=responseTimes,proto3" json:"response_times,omitempty"`
+	// What share of the platforms obliged to join today is covered.
+	Shares        *CoverageShares `protobuf:"bytes,21,opt,name=shares,proto3" json:"shares,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -262,6 +300,234 @@ func (x *Coverage) GetPlatforms() []*PlatformCoverage {
 	return nil
 }
 
+func (x *Coverage) GetFromDate() string {
+	if x != nil && x.FromDate != nil {
+		return *x.FromDate
+	}
+	return ""
+}
+
+func (x *Coverage) GetToDate() string {
+	if x != nil && x.ToDate != nil {
+		return *x.ToDate
+	}
+	return ""
+}
+
+func (x *Coverage) GetLate() int32 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *Coverage) GetMalformed() int32 {
+	if x != nil {
+		return x.Malformed
+	}
+	return 0
+}
+
+func (x *Coverage) GetLateRate() float64 {
+	if x != nil && x.LateRate != nil {
+		return *x.LateRate
+	}
+	return 0
+}
+
+func (x *Coverage) GetSilentRate() float64 {
+	if x != nil && x.SilentRate != nil {
+		return *x.SilentRate
+	}
+	return 0
+}
+
+func (x *Coverage) GetResponseTimes() []*ResponseTime {
+	if x != nil {
+		return x.ResponseTimes
+	}
+	return nil
+}
+
+func (x *Coverage) GetShares() *CoverageShares {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+// CoverageShares says how much of what is obliged to join is covered, as of now.
+// The shares are absent where there is nothing to divide by.
+type CoverageShares struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Platforms obliged to join today.
+	Obliged int32 `protobuf:"varint,1,opt,name=obliged,proto3" json:"obliged,omitempty"`
+	// Those of them that have joined and are not suspended.
+	JoinedObliged int32 `protobuf:"varint,2,opt,name=joined_obliged,json=joinedObliged,proto3" json:"joined_obliged,omitempty"`
+	// joined_obliged / obliged, 0 to 1.
+	JoinedCoverage *float64 `protobuf:"fixed64,3,opt,name=joined_coverage,json=joinedCoverage,proto3,oneof" json:"joined_coverage,omitempty"`
+	// The weight of the obliged platforms that have joined / that of all, 0 to 1.
+	WeightedCoverage *float64 `protobuf:"fixed64,4,opt,name=weighted_coverage,json=weightedCoverage,proto3,oneof" json:"weighted_coverage,omitempty"`
+	// As weighted_coverage, each platform counted with its answer rate: 0 for one
+	// that has not joined. One that has joined and was not asked in the window is
+	// left out of both sums; absent where that leaves none that has joined.
+	EffectiveCoverage *float64 `protobuf:"fixed64,5,opt,name=effective_coverage,json=effectiveCoverage,proto3,oneof" json:"effective_coverage,omitempty"`
+	// Obliged platforms without a weight; they are left out of the weighted and
+	// the effective coverage.
+	Unweighted int32 `protobuf:"varint,6,opt,name=unweighted,proto3" json:"unweighted,omitempty"`
+	// Obliged platforms with a weight that have joined and were not asked in the
+	// window.
+	Unmeasured    int32 `protobuf:"varint,7,opt,name=unmeasured,proto3" json:"unmeasured,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverageShares) Reset() {
+	*x = CoverageShares{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverageShares) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverageShares) ProtoMessage() {}
+
+func (x *CoverageShares) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverageShares.ProtoReflect.Descriptor instead.
+func (*CoverageShares) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CoverageShares) GetObliged() int32 {
+	if x != nil {
+		return x.Obliged
+	}
+	return 0
+}
+
+func (x *CoverageShares) GetJoinedObliged() int32 {
+	if x != nil {
+		return x.JoinedObliged
+	}
+	return 0
+}
+
+func (x *CoverageShares) GetJoinedCoverage() float64 {
+	if x != nil && x.JoinedCoverage != nil {
+		return *x.JoinedCoverage
+	}
+	return 0
+}
+
+func (x *CoverageShares) GetWeightedCoverage() float64 {
+	if x != nil && x.WeightedCoverage != nil {
+		return *x.WeightedCoverage
+	}
+	return 0
+}
+
+func (x *CoverageShares) GetEffectiveCoverage() float64 {
+	if x != nil && x.EffectiveCoverage != nil {
+		return *x.EffectiveCoverage
+	}
+	return 0
+}
+
+func (x *CoverageShares) GetUnweighted() int32 {
+	if x != nil {
+		return x.Unweighted
+	}
+	return 0
+}
+
+func (x *CoverageShares) GetUnmeasured() int32 {
+	if x != nil {
+		return x.Unmeasured
+	}
+	return 0
+}
+
+// ResponseTime is one percentile of the time from a question to its answer.
+// Questions without an answer in time count as taking for ever.
+type ResponseTime struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 50, 90, 95 or 99.
+	Percent int32 `protobuf:"varint,1,opt,name=percent,proto3" json:"percent,omitempty"`
+	// So many of 100 questions were answered within so many milliseconds, at most a
+	// quarter too high; absent where fewer were answered.
+	WithinMillis *int32 `protobuf:"varint,2,opt,name=within_millis,json=withinMillis,proto3,oneof" json:"within_millis,omitempty"`
+	// Whether fewer were answered in time, so that there is no such time. This is
+	// not the same as having no data: then response_times is empty.
+	TimedOut      bool `protobuf:"varint,3,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseTime) Reset() {
+	*x = ResponseTime{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseTime) ProtoMessage() {}
+
+func (x *ResponseTime) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseTime.ProtoReflect.Descriptor instead.
+func (*ResponseTime) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResponseTime) GetPercent() int32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *ResponseTime) GetWithinMillis() int32 {
+	if x != nil && x.WithinMillis != nil {
+		return *x.WithinMillis
+	}
+	return 0
+}
+
+func (x *ResponseTime) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
+}
+
 // PlatformCoverage is the row of one platform.
 type PlatformCoverage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -295,13 +561,29 @@ type PlatformCoverage struct {
 	CompletedOrders int32 `protobuf:"varint,14,opt,name=completed_orders,json=completedOrders,proto3" json:"completed_orders,omitempty"`
 	// Its orders that it refused.
 	RefusedOrders int32 `protobuf:"varint,15,opt,name=refused_orders,json=refusedOrders,proto3" json:"refused_orders,omitempty"`
+	// Questions that it answered later than in time; they stay counted in silent.
+	Late int32 `protobuf:"varint,16,opt,name=late,proto3" json:"late,omitempty"`
+	// late / asked. A late answer counts on the day it came.
+	LateRate *float64 `protobuf:"fixed64,17,opt,name=late_rate,json=lateRate,proto3,oneof" json:"late_rate,omitempty"`
+	// silent / asked, 0 to 1.
+	SilentRate *float64 `protobuf:"fixed64,18,opt,name=silent_rate,json=silentRate,proto3,oneof" json:"silent_rate,omitempty"`
+	// Within what time it answered, over all questions put to it; empty where none
+	// was.
+	ResponseTimes []*ResponseTime `protobuf:"bytes,19,rep,name=response_times,json=responseTimes,proto3" json:"response_times,omitempty"`
+	// Its weight in the catalogue, such as millions of monthly users; absent where
+	// unknown.
+	Weight *float64 `protobuf:"fixed64,20,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// Since when it is obliged to join, as "2026-10-01"; absent where it is not.
+	ObligedSince *string `protobuf:"bytes,21,opt,name=obliged_since,json=obligedSince,proto3,oneof" json:"obliged_since,omitempty"`
+	// Its English name, where the catalogue has one.
+	DisplayNameEn *string `protobuf:"bytes,22,opt,name=display_name_en,json=displayNameEn,proto3,oneof" json:"display_name_en,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlatformCoverage) Reset() {
 	*x = PlatformCoverage{}
-	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[3]
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +595,7 @@ func (x *PlatformCoverage) String() string {
 func (*PlatformCoverage) ProtoMessage() {}
 
 func (x *PlatformCoverage) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[3]
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +608,7 @@ func (x *PlatformCoverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlatformCoverage.ProtoReflect.Descriptor instead.
 func (*PlatformCoverage) Descriptor() ([]byte, []int) {
-	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{3}
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlatformCoverage) GetPlatformId() string {
@@ -434,14 +716,1496 @@ func (x *PlatformCoverage) GetRefusedOrders() int32 {
 	return 0
 }
 
+func (x *PlatformCoverage) GetLate() int32 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *PlatformCoverage) GetLateRate() float64 {
+	if x != nil && x.LateRate != nil {
+		return *x.LateRate
+	}
+	return 0
+}
+
+func (x *PlatformCoverage) GetSilentRate() float64 {
+	if x != nil && x.SilentRate != nil {
+		return *x.SilentRate
+	}
+	return 0
+}
+
+func (x *PlatformCoverage) GetResponseTimes() []*ResponseTime {
+	if x != nil {
+		return x.ResponseTimes
+	}
+	return nil
+}
+
+func (x *PlatformCoverage) GetWeight() float64 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+func (x *PlatformCoverage) GetObligedSince() string {
+	if x != nil && x.ObligedSince != nil {
+		return *x.ObligedSince
+	}
+	return ""
+}
+
+func (x *PlatformCoverage) GetDisplayNameEn() string {
+	if x != nil && x.DisplayNameEn != nil {
+		return *x.DisplayNameEn
+	}
+	return ""
+}
+
+// ListPlatformCoverageRequest names a window and what a row stands for.
+type ListPlatformCoverageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. The first day, as "2026-10-01".
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// Optional. The last day, not in the future.
+	ToDate string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
+	// Optional. "PLATFORM" (the default), "CATEGORY" or "DAY".
+	GroupBy string `protobuf:"bytes,3,opt,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
+	// Optional. Only platforms of this kind of app.
+	Category string `protobuf:"bytes,4,opt,name=category,proto3" json:"category,omitempty"`
+	// Optional. Only this platform.
+	PlatformId string `protobuf:"bytes,5,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	// Optional. 1 to 500 platforms; 0 means 200, more is cut to 500. Categories and
+	// days always fit one page.
+	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Optional. next_page_token of the page before, with the same other fields.
+	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPlatformCoverageRequest) Reset() {
+	*x = ListPlatformCoverageRequest{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPlatformCoverageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPlatformCoverageRequest) ProtoMessage() {}
+
+func (x *ListPlatformCoverageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPlatformCoverageRequest.ProtoReflect.Descriptor instead.
+func (*ListPlatformCoverageRequest) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListPlatformCoverageRequest) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageRequest) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageRequest) GetGroupBy() string {
+	if x != nil {
+		return x.GroupBy
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageRequest) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPlatformCoverageRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListPlatformCoverageResponse holds rows of the one kind that was asked for.
+type ListPlatformCoverageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first day of the window.
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// The last day of the window.
+	ToDate string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
+	// One row for every catalogued platform, ordered by platform id. Its orders are
+	// those of the window; open and overdue ones those of now.
+	Platforms []*PlatformCoverage `protobuf:"bytes,3,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	// One row for every category that the catalogue has, by the order of the rule
+	// that lists them.
+	Categories []*CategoryCoverage `protobuf:"bytes,4,rep,name=categories,proto3" json:"categories,omitempty"`
+	// One row for every day of the window, oldest first.
+	Days []*DayCoverage `protobuf:"bytes,5,rep,name=days,proto3" json:"days,omitempty"`
+	// Set where more platforms follow.
+	NextPageToken *string `protobuf:"bytes,6,opt,name=next_page_token,json=nextPageToken,proto3,oneof" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPlatformCoverageResponse) Reset() {
+	*x = ListPlatformCoverageResponse{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPlatformCoverageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPlatformCoverageResponse) ProtoMessage() {}
+
+func (x *ListPlatformCoverageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPlatformCoverageResponse.ProtoReflect.Descriptor instead.
+func (*ListPlatformCoverageResponse) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListPlatformCoverageResponse) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageResponse) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
+}
+
+func (x *ListPlatformCoverageResponse) GetPlatforms() []*PlatformCoverage {
+	if x != nil {
+		return x.Platforms
+	}
+	return nil
+}
+
+func (x *ListPlatformCoverageResponse) GetCategories() []*CategoryCoverage {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+func (x *ListPlatformCoverageResponse) GetDays() []*DayCoverage {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+func (x *ListPlatformCoverageResponse) GetNextPageToken() string {
+	if x != nil && x.NextPageToken != nil {
+		return *x.NextPageToken
+	}
+	return ""
+}
+
+// CategoryCoverage is the row of one kind of app.
+type CategoryCoverage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind of app.
+	Category string `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	// Its platforms in the catalogue.
+	Catalogued int32 `protobuf:"varint,2,opt,name=catalogued,proto3" json:"catalogued,omitempty"`
+	// Those of them that have joined and are not suspended.
+	Joined int32 `protobuf:"varint,3,opt,name=joined,proto3" json:"joined,omitempty"`
+	// What share of them is covered.
+	Shares *CoverageShares `protobuf:"bytes,4,opt,name=shares,proto3" json:"shares,omitempty"`
+	// How they answered.
+	Lookups       *LookupFigures `protobuf:"bytes,5,opt,name=lookups,proto3" json:"lookups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CategoryCoverage) Reset() {
+	*x = CategoryCoverage{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CategoryCoverage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CategoryCoverage) ProtoMessage() {}
+
+func (x *CategoryCoverage) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CategoryCoverage.ProtoReflect.Descriptor instead.
+func (*CategoryCoverage) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CategoryCoverage) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *CategoryCoverage) GetCatalogued() int32 {
+	if x != nil {
+		return x.Catalogued
+	}
+	return 0
+}
+
+func (x *CategoryCoverage) GetJoined() int32 {
+	if x != nil {
+		return x.Joined
+	}
+	return 0
+}
+
+func (x *CategoryCoverage) GetShares() *CoverageShares {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+func (x *CategoryCoverage) GetLookups() *LookupFigures {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
+}
+
+// DayCoverage is the row of one day in China.
+type DayCoverage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The day, as "2026-10-01".
+	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
+	// How platforms answered.
+	Lookups       *LookupFigures `protobuf:"bytes,2,opt,name=lookups,proto3" json:"lookups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DayCoverage) Reset() {
+	*x = DayCoverage{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DayCoverage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DayCoverage) ProtoMessage() {}
+
+func (x *DayCoverage) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DayCoverage.ProtoReflect.Descriptor instead.
+func (*DayCoverage) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DayCoverage) GetDate() string {
+	if x != nil {
+		return x.Date
+	}
+	return ""
+}
+
+func (x *DayCoverage) GetLookups() *LookupFigures {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
+}
+
+// LookupFigures says how several platforms answered. A figure without data is
+// absent, never 0.
+type LookupFigures struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Questions put to them.
+	Asked int32 `protobuf:"varint,1,opt,name=asked,proto3" json:"asked,omitempty"`
+	// Questions that got an answer in time.
+	Answered int32 `protobuf:"varint,2,opt,name=answered,proto3" json:"answered,omitempty"`
+	// Questions that were answered later; they stay counted in silent.
+	Late int32 `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`
+	// Questions that got no answer in time.
+	Silent int32 `protobuf:"varint,4,opt,name=silent,proto3" json:"silent,omitempty"`
+	// Answers outside the contract; they are counted in silent too.
+	Malformed int32 `protobuf:"varint,5,opt,name=malformed,proto3" json:"malformed,omitempty"`
+	// answered / asked, 0 to 1.
+	AnswerRate *float64 `protobuf:"fixed64,6,opt,name=answer_rate,json=answerRate,proto3,oneof" json:"answer_rate,omitempty"`
+	// late / asked. A late answer counts on the day it came.
+	LateRate *float64 `protobuf:"fixed64,7,opt,name=late_rate,json=lateRate,proto3,oneof" json:"late_rate,omitempty"`
+	// silent / asked, 0 to 1.
+	SilentRate *float64 `protobuf:"fixed64,8,opt,name=silent_rate,json=silentRate,proto3,oneof" json:"silent_rate,omitempty"`
+	// Within what time they answered, over all questions; empty where none was
+	// asked.
+	ResponseTimes []*ResponseTime `protobuf:"bytes,9,rep,name=response_times,json=responseTimes,proto3" json:"response_times,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupFigures) Reset() {
+	*x = LookupFigures{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupFigures) ProtoMessage() {}
+
+func (x *LookupFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupFigures.ProtoReflect.Descriptor instead.
+func (*LookupFigures) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *LookupFigures) GetAsked() int32 {
+	if x != nil {
+		return x.Asked
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetAnswered() int32 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetLate() int32 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetSilent() int32 {
+	if x != nil {
+		return x.Silent
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetMalformed() int32 {
+	if x != nil {
+		return x.Malformed
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetAnswerRate() float64 {
+	if x != nil && x.AnswerRate != nil {
+		return *x.AnswerRate
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetLateRate() float64 {
+	if x != nil && x.LateRate != nil {
+		return *x.LateRate
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetSilentRate() float64 {
+	if x != nil && x.SilentRate != nil {
+		return *x.SilentRate
+	}
+	return 0
+}
+
+func (x *LookupFigures) GetResponseTimes() []*ResponseTime {
+	if x != nil {
+		return x.ResponseTimes
+	}
+	return nil
+}
+
+// GetUnbindCoverageRequest names a window.
+type GetUnbindCoverageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. The first day, as "2026-10-01".
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// Optional. The last day, not in the future.
+	ToDate string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
+	// Optional. Only platforms of this kind of app.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// Optional. Only this platform.
+	PlatformId    string `protobuf:"bytes,4,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUnbindCoverageRequest) Reset() {
+	*x = GetUnbindCoverageRequest{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUnbindCoverageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUnbindCoverageRequest) ProtoMessage() {}
+
+func (x *GetUnbindCoverageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUnbindCoverageRequest.ProtoReflect.Descriptor instead.
+func (*GetUnbindCoverageRequest) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetUnbindCoverageRequest) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *GetUnbindCoverageRequest) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
+}
+
+func (x *GetUnbindCoverageRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *GetUnbindCoverageRequest) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+// GetUnbindCoverageResponse wraps the figures.
+type GetUnbindCoverageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The figures.
+	Unbinds       *UnbindCoverage `protobuf:"bytes,1,opt,name=unbinds,proto3" json:"unbinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUnbindCoverageResponse) Reset() {
+	*x = GetUnbindCoverageResponse{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUnbindCoverageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUnbindCoverageResponse) ProtoMessage() {}
+
+func (x *GetUnbindCoverageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUnbindCoverageResponse.ProtoReflect.Descriptor instead.
+func (*GetUnbindCoverageResponse) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetUnbindCoverageResponse) GetUnbinds() *UnbindCoverage {
+	if x != nil {
+		return x.Unbinds
+	}
+	return nil
+}
+
+// UnbindCoverage says how unbind orders ended.
+type UnbindCoverage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first day of the window.
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// The last day of the window.
+	ToDate string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
+	// When the figures were read.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// Orders that have not ended, now.
+	OpenOrders int32 `protobuf:"varint,4,opt,name=open_orders,json=openOrders,proto3" json:"open_orders,omitempty"`
+	// Open orders past their due time, now.
+	OverdueOrders int32 `protobuf:"varint,5,opt,name=overdue_orders,json=overdueOrders,proto3" json:"overdue_orders,omitempty"`
+	// All of them.
+	Total *UnbindFigures `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
+	// One row for every catalogued platform, ordered by platform id.
+	Platforms []*PlatformUnbinds `protobuf:"bytes,7,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	// One row for every category that the catalogue has.
+	Categories []*CategoryUnbinds `protobuf:"bytes,8,rep,name=categories,proto3" json:"categories,omitempty"`
+	// One row for every day of the window, oldest first.
+	Days          []*DayUnbinds `protobuf:"bytes,9,rep,name=days,proto3" json:"days,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbindCoverage) Reset() {
+	*x = UnbindCoverage{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbindCoverage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbindCoverage) ProtoMessage() {}
+
+func (x *UnbindCoverage) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbindCoverage.ProtoReflect.Descriptor instead.
+func (*UnbindCoverage) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UnbindCoverage) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *UnbindCoverage) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
+}
+
+func (x *UnbindCoverage) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *UnbindCoverage) GetOpenOrders() int32 {
+	if x != nil {
+		return x.OpenOrders
+	}
+	return 0
+}
+
+func (x *UnbindCoverage) GetOverdueOrders() int32 {
+	if x != nil {
+		return x.OverdueOrders
+	}
+	return 0
+}
+
+func (x *UnbindCoverage) GetTotal() *UnbindFigures {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *UnbindCoverage) GetPlatforms() []*PlatformUnbinds {
+	if x != nil {
+		return x.Platforms
+	}
+	return nil
+}
+
+func (x *UnbindCoverage) GetCategories() []*CategoryUnbinds {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+func (x *UnbindCoverage) GetDays() []*DayUnbinds {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+// PlatformUnbinds is the row of one platform.
+type PlatformUnbinds struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The platform's id.
+	PlatformId string `protobuf:"bytes,1,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	// The platform's name.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The kind of app.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// Its orders that have not ended, now.
+	OpenOrders int32 `protobuf:"varint,4,opt,name=open_orders,json=openOrders,proto3" json:"open_orders,omitempty"`
+	// Its open orders past their due time, now.
+	OverdueOrders int32 `protobuf:"varint,5,opt,name=overdue_orders,json=overdueOrders,proto3" json:"overdue_orders,omitempty"`
+	// Its orders of the window.
+	Unbinds       *UnbindFigures `protobuf:"bytes,6,opt,name=unbinds,proto3" json:"unbinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlatformUnbinds) Reset() {
+	*x = PlatformUnbinds{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlatformUnbinds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlatformUnbinds) ProtoMessage() {}
+
+func (x *PlatformUnbinds) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlatformUnbinds.ProtoReflect.Descriptor instead.
+func (*PlatformUnbinds) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PlatformUnbinds) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+func (x *PlatformUnbinds) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *PlatformUnbinds) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *PlatformUnbinds) GetOpenOrders() int32 {
+	if x != nil {
+		return x.OpenOrders
+	}
+	return 0
+}
+
+func (x *PlatformUnbinds) GetOverdueOrders() int32 {
+	if x != nil {
+		return x.OverdueOrders
+	}
+	return 0
+}
+
+func (x *PlatformUnbinds) GetUnbinds() *UnbindFigures {
+	if x != nil {
+		return x.Unbinds
+	}
+	return nil
+}
+
+// CategoryUnbinds is the row of one kind of app.
+type CategoryUnbinds struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind of app.
+	Category string `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	// Its orders of the window.
+	Unbinds       *UnbindFigures `protobuf:"bytes,2,opt,name=unbinds,proto3" json:"unbinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CategoryUnbinds) Reset() {
+	*x = CategoryUnbinds{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CategoryUnbinds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CategoryUnbinds) ProtoMessage() {}
+
+func (x *CategoryUnbinds) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CategoryUnbinds.ProtoReflect.Descriptor instead.
+func (*CategoryUnbinds) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CategoryUnbinds) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *CategoryUnbinds) GetUnbinds() *UnbindFigures {
+	if x != nil {
+		return x.Unbinds
+	}
+	return nil
+}
+
+// DayUnbinds is the row of one day in China.
+type DayUnbinds struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The day, as "2026-10-01".
+	Date string `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
+	// The orders of the day.
+	Unbinds       *UnbindFigures `protobuf:"bytes,2,opt,name=unbinds,proto3" json:"unbinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DayUnbinds) Reset() {
+	*x = DayUnbinds{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DayUnbinds) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DayUnbinds) ProtoMessage() {}
+
+func (x *DayUnbinds) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DayUnbinds.ProtoReflect.Descriptor instead.
+func (*DayUnbinds) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DayUnbinds) GetDate() string {
+	if x != nil {
+		return x.Date
+	}
+	return ""
+}
+
+func (x *DayUnbinds) GetUnbinds() *UnbindFigures {
+	if x != nil {
+		return x.Unbinds
+	}
+	return nil
+}
+
+// UnbindFigures counts orders. What happened counts on the day it happened, so
+// that orders taken on one day may end on another; due and on_time count on the
+// day the order was due. A figure without data is absent, never 0.
+type UnbindFigures struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Taken from people.
+	Taken int32 `protobuf:"varint,1,opt,name=taken,proto3" json:"taken,omitempty"`
+	// Ended as done.
+	Completed int32 `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
+	// Ended as refused.
+	Refused int32 `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Given up by the hub.
+	Abandoned int32 `protobuf:"varint,4,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
+	// Taken back.
+	Cancelled int32 `protobuf:"varint,5,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// Due on a day that is over; orders taken back are not counted.
+	Due int32 `protobuf:"varint,6,opt,name=due,proto3" json:"due,omitempty"`
+	// Those due that were done or refused in time.
+	OnTime int32 `protobuf:"varint,7,opt,name=on_time,json=onTime,proto3" json:"on_time,omitempty"`
+	// Those due that were not, whatever became of them later.
+	Missed int32 `protobuf:"varint,8,opt,name=missed,proto3" json:"missed,omitempty"`
+	// on_time / due, 0 to 1.
+	OnTimeRate *float64 `protobuf:"fixed64,9,opt,name=on_time_rate,json=onTimeRate,proto3,oneof" json:"on_time_rate,omitempty"`
+	// Within what time orders ended; empty where none did.
+	EndTimes      []*EndTime `protobuf:"bytes,10,rep,name=end_times,json=endTimes,proto3" json:"end_times,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbindFigures) Reset() {
+	*x = UnbindFigures{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbindFigures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbindFigures) ProtoMessage() {}
+
+func (x *UnbindFigures) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbindFigures.ProtoReflect.Descriptor instead.
+func (*UnbindFigures) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UnbindFigures) GetTaken() int32 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetCompleted() int32 {
+	if x != nil {
+		return x.Completed
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetRefused() int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetAbandoned() int32 {
+	if x != nil {
+		return x.Abandoned
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetCancelled() int32 {
+	if x != nil {
+		return x.Cancelled
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetDue() int32 {
+	if x != nil {
+		return x.Due
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetOnTime() int32 {
+	if x != nil {
+		return x.OnTime
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetMissed() int32 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetOnTimeRate() float64 {
+	if x != nil && x.OnTimeRate != nil {
+		return *x.OnTimeRate
+	}
+	return 0
+}
+
+func (x *UnbindFigures) GetEndTimes() []*EndTime {
+	if x != nil {
+		return x.EndTimes
+	}
+	return nil
+}
+
+// EndTime is one percentile of the time from taking an order to its end as done
+// or refused. Orders that the hub gave up count as taking for ever.
+type EndTime struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 50, 90 or 95.
+	Percent int32 `protobuf:"varint,1,opt,name=percent,proto3" json:"percent,omitempty"`
+	// So many of 100 orders ended within so many seconds, as the upper end of a
+	// bucket of docs/coverage.md; absent where fewer did.
+	WithinSeconds *int32 `protobuf:"varint,2,opt,name=within_seconds,json=withinSeconds,proto3,oneof" json:"within_seconds,omitempty"`
+	// Whether fewer ended within the widest bucket, so that there is no such time.
+	TimedOut      bool `protobuf:"varint,3,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndTime) Reset() {
+	*x = EndTime{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndTime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndTime) ProtoMessage() {}
+
+func (x *EndTime) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndTime.ProtoReflect.Descriptor instead.
+func (*EndTime) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *EndTime) GetPercent() int32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *EndTime) GetWithinSeconds() int32 {
+	if x != nil && x.WithinSeconds != nil {
+		return *x.WithinSeconds
+	}
+	return 0
+}
+
+func (x *EndTime) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
+}
+
+// GetRefusalsRequest names a window.
+type GetRefusalsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. The first day, as "2026-10-01".
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// Optional. The last day, not in the future.
+	ToDate string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
+	// Optional. Only platforms of this kind of app.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// Optional. Only this platform.
+	PlatformId    string `protobuf:"bytes,4,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRefusalsRequest) Reset() {
+	*x = GetRefusalsRequest{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRefusalsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRefusalsRequest) ProtoMessage() {}
+
+func (x *GetRefusalsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRefusalsRequest.ProtoReflect.Descriptor instead.
+func (*GetRefusalsRequest) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetRefusalsRequest) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *GetRefusalsRequest) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
+}
+
+func (x *GetRefusalsRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *GetRefusalsRequest) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+// GetRefusalsResponse wraps the figures.
+type GetRefusalsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The figures.
+	Refusals      *Refusals `protobuf:"bytes,1,opt,name=refusals,proto3" json:"refusals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRefusalsResponse) Reset() {
+	*x = GetRefusalsResponse{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRefusalsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRefusalsResponse) ProtoMessage() {}
+
+func (x *GetRefusalsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRefusalsResponse.ProtoReflect.Descriptor instead.
+func (*GetRefusalsResponse) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetRefusalsResponse) GetRefusals() *Refusals {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
+// Refusals says why orders were refused.
+type Refusals struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first day of the window.
+	FromDate string `protobuf:"bytes,1,opt,name=from_date,json=fromDate,proto3" json:"from_date,omitempty"`
+	// The last day of the window.
+	ToDate string `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
+	// When the figures were read.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// Orders refused.
+	Refused int32 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// The reasons, the most frequent first; none that did not occur.
+	Reasons []*RefusalCount `protobuf:"bytes,5,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// One row for every platform that refused, ordered by platform id.
+	Platforms     []*PlatformRefusals `protobuf:"bytes,6,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusals) Reset() {
+	*x = Refusals{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusals) ProtoMessage() {}
+
+func (x *Refusals) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusals.ProtoReflect.Descriptor instead.
+func (*Refusals) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Refusals) GetFromDate() string {
+	if x != nil {
+		return x.FromDate
+	}
+	return ""
+}
+
+func (x *Refusals) GetToDate() string {
+	if x != nil {
+		return x.ToDate
+	}
+	return ""
+}
+
+func (x *Refusals) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *Refusals) GetRefused() int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Refusals) GetReasons() []*RefusalCount {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Refusals) GetPlatforms() []*PlatformRefusals {
+	if x != nil {
+		return x.Platforms
+	}
+	return nil
+}
+
+// PlatformRefusals is the row of one platform.
+type PlatformRefusals struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The platform's id.
+	PlatformId string `protobuf:"bytes,1,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	// The platform's name.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The kind of app.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// Orders it refused.
+	Refused int32 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Its reasons, the most frequent first.
+	Reasons       []*RefusalCount `protobuf:"bytes,5,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlatformRefusals) Reset() {
+	*x = PlatformRefusals{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlatformRefusals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlatformRefusals) ProtoMessage() {}
+
+func (x *PlatformRefusals) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlatformRefusals.ProtoReflect.Descriptor instead.
+func (*PlatformRefusals) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PlatformRefusals) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+func (x *PlatformRefusals) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *PlatformRefusals) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *PlatformRefusals) GetRefused() int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *PlatformRefusals) GetReasons() []*RefusalCount {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+// RefusalCount counts one reason.
+type RefusalCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A refusal reason of the connector contract, as "HAS_BALANCE".
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How often it was given.
+	Count         int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusalCount) Reset() {
+	*x = RefusalCount{}
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusalCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusalCount) ProtoMessage() {}
+
+func (x *RefusalCount) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_oversight_v1_coverage_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusalCount.ProtoReflect.Descriptor instead.
+func (*RefusalCount) Descriptor() ([]byte, []int) {
+	return file_tongcha_oversight_v1_coverage_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RefusalCount) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RefusalCount) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 var File_tongcha_oversight_v1_coverage_proto protoreflect.FileDescriptor
 
 const file_tongcha_oversight_v1_coverage_proto_rawDesc = "" +
 	"\n" +
-	"#tongcha/oversight/v1/coverage.proto\x12\x14tongcha.oversight.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
-	"\x12GetCoverageRequest\"Q\n" +
+	"#tongcha/oversight/v1/coverage.proto\x12\x14tongcha.oversight.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n" +
+	"\x12GetCoverageRequest\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\"Q\n" +
 	"\x13GetCoverageResponse\x12:\n" +
-	"\bcoverage\x18\x01 \x01(\v2\x1e.tongcha.oversight.v1.CoverageR\bcoverage\"\xca\x04\n" +
+	"\bcoverage\x18\x01 \x01(\v2\x1e.tongcha.oversight.v1.CoverageR\bcoverage\"\xc5\a\n" +
 	"\bCoverage\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x1e\n" +
@@ -460,10 +2224,46 @@ const file_tongcha_oversight_v1_coverage_proto_rawDesc = "" +
 	"\vopen_orders\x18\v \x01(\x05R\n" +
 	"openOrders\x12%\n" +
 	"\x0eoverdue_orders\x18\f \x01(\x05R\roverdueOrders\x12D\n" +
-	"\tplatforms\x18\r \x03(\v2&.tongcha.oversight.v1.PlatformCoverageR\tplatformsB\x0e\n" +
+	"\tplatforms\x18\r \x03(\v2&.tongcha.oversight.v1.PlatformCoverageR\tplatforms\x12 \n" +
+	"\tfrom_date\x18\x0e \x01(\tH\x03R\bfromDate\x88\x01\x01\x12\x1c\n" +
+	"\ato_date\x18\x0f \x01(\tH\x04R\x06toDate\x88\x01\x01\x12\x12\n" +
+	"\x04late\x18\x10 \x01(\x05R\x04late\x12\x1c\n" +
+	"\tmalformed\x18\x11 \x01(\x05R\tmalformed\x12 \n" +
+	"\tlate_rate\x18\x12 \x01(\x01H\x05R\blateRate\x88\x01\x01\x12$\n" +
+	"\vsilent_rate\x18\x13 \x01(\x01H\x06R\n" +
+	"silentRate\x88\x01\x01\x12I\n" +
+	"\x0eresponse_times\x18\x14 \x03(\v2\".tongcha.oversight.v1.ResponseTimeR\rresponseTimes\x12<\n" +
+	"\x06shares\x18\x15 \x01(\v2$.tongcha.oversight.v1.CoverageSharesR\x06sharesB\x0e\n" +
 	"\f_answer_rateB\x17\n" +
 	"\x15_median_answer_millisB\x14\n" +
-	"\x12_p95_answer_millis\"\xd9\x04\n" +
+	"\x12_p95_answer_millisB\f\n" +
+	"\n" +
+	"_from_dateB\n" +
+	"\n" +
+	"\b_to_dateB\f\n" +
+	"\n" +
+	"_late_rateB\x0e\n" +
+	"\f_silent_rate\"\xe6\x02\n" +
+	"\x0eCoverageShares\x12\x18\n" +
+	"\aobliged\x18\x01 \x01(\x05R\aobliged\x12%\n" +
+	"\x0ejoined_obliged\x18\x02 \x01(\x05R\rjoinedObliged\x12,\n" +
+	"\x0fjoined_coverage\x18\x03 \x01(\x01H\x00R\x0ejoinedCoverage\x88\x01\x01\x120\n" +
+	"\x11weighted_coverage\x18\x04 \x01(\x01H\x01R\x10weightedCoverage\x88\x01\x01\x122\n" +
+	"\x12effective_coverage\x18\x05 \x01(\x01H\x02R\x11effectiveCoverage\x88\x01\x01\x12\x1e\n" +
+	"\n" +
+	"unweighted\x18\x06 \x01(\x05R\n" +
+	"unweighted\x12\x1e\n" +
+	"\n" +
+	"unmeasured\x18\a \x01(\x05R\n" +
+	"unmeasuredB\x12\n" +
+	"\x10_joined_coverageB\x14\n" +
+	"\x12_weighted_coverageB\x15\n" +
+	"\x13_effective_coverage\"\x81\x01\n" +
+	"\fResponseTime\x12\x18\n" +
+	"\apercent\x18\x01 \x01(\x05R\apercent\x12(\n" +
+	"\rwithin_millis\x18\x02 \x01(\x05H\x00R\fwithinMillis\x88\x01\x01\x12\x1b\n" +
+	"\ttimed_out\x18\x03 \x01(\bR\btimedOutB\x10\n" +
+	"\x0e_within_millis\"\xc3\a\n" +
 	"\x10PlatformCoverage\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12!\n" +
@@ -483,12 +2283,157 @@ const file_tongcha_oversight_v1_coverage_proto_rawDesc = "" +
 	"openOrders\x12%\n" +
 	"\x0eoverdue_orders\x18\r \x01(\x05R\roverdueOrders\x12)\n" +
 	"\x10completed_orders\x18\x0e \x01(\x05R\x0fcompletedOrders\x12%\n" +
-	"\x0erefused_orders\x18\x0f \x01(\x05R\rrefusedOrdersB\x0e\n" +
+	"\x0erefused_orders\x18\x0f \x01(\x05R\rrefusedOrders\x12\x12\n" +
+	"\x04late\x18\x10 \x01(\x05R\x04late\x12 \n" +
+	"\tlate_rate\x18\x11 \x01(\x01H\x03R\blateRate\x88\x01\x01\x12$\n" +
+	"\vsilent_rate\x18\x12 \x01(\x01H\x04R\n" +
+	"silentRate\x88\x01\x01\x12I\n" +
+	"\x0eresponse_times\x18\x13 \x03(\v2\".tongcha.oversight.v1.ResponseTimeR\rresponseTimes\x12\x1b\n" +
+	"\x06weight\x18\x14 \x01(\x01H\x05R\x06weight\x88\x01\x01\x12(\n" +
+	"\robliged_since\x18\x15 \x01(\tH\x06R\fobligedSince\x88\x01\x01\x12+\n" +
+	"\x0fdisplay_name_en\x18\x16 \x01(\tH\aR\rdisplayNameEn\x88\x01\x01B\x0e\n" +
 	"\f_answer_rateB\x17\n" +
 	"\x15_median_answer_millisB\x14\n" +
-	"\x12_p95_answer_millis2u\n" +
+	"\x12_p95_answer_millisB\f\n" +
+	"\n" +
+	"_late_rateB\x0e\n" +
+	"\f_silent_rateB\t\n" +
+	"\a_weightB\x10\n" +
+	"\x0e_obliged_sinceB\x12\n" +
+	"\x10_display_name_en\"\xe7\x01\n" +
+	"\x1bListPlatformCoverageRequest\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\x12\x19\n" +
+	"\bgroup_by\x18\x03 \x01(\tR\agroupBy\x12\x1a\n" +
+	"\bcategory\x18\x04 \x01(\tR\bcategory\x12\x1f\n" +
+	"\vplatform_id\x18\x05 \x01(\tR\n" +
+	"platformId\x12\x1b\n" +
+	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\"\xda\x02\n" +
+	"\x1cListPlatformCoverageResponse\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\x12D\n" +
+	"\tplatforms\x18\x03 \x03(\v2&.tongcha.oversight.v1.PlatformCoverageR\tplatforms\x12F\n" +
+	"\n" +
+	"categories\x18\x04 \x03(\v2&.tongcha.oversight.v1.CategoryCoverageR\n" +
+	"categories\x125\n" +
+	"\x04days\x18\x05 \x03(\v2!.tongcha.oversight.v1.DayCoverageR\x04days\x12+\n" +
+	"\x0fnext_page_token\x18\x06 \x01(\tH\x00R\rnextPageToken\x88\x01\x01B\x12\n" +
+	"\x10_next_page_token\"\xe3\x01\n" +
+	"\x10CategoryCoverage\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x1e\n" +
+	"\n" +
+	"catalogued\x18\x02 \x01(\x05R\n" +
+	"catalogued\x12\x16\n" +
+	"\x06joined\x18\x03 \x01(\x05R\x06joined\x12<\n" +
+	"\x06shares\x18\x04 \x01(\v2$.tongcha.oversight.v1.CoverageSharesR\x06shares\x12=\n" +
+	"\alookups\x18\x05 \x01(\v2#.tongcha.oversight.v1.LookupFiguresR\alookups\"`\n" +
+	"\vDayCoverage\x12\x12\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12=\n" +
+	"\alookups\x18\x02 \x01(\v2#.tongcha.oversight.v1.LookupFiguresR\alookups\"\xf2\x02\n" +
+	"\rLookupFigures\x12\x14\n" +
+	"\x05asked\x18\x01 \x01(\x05R\x05asked\x12\x1a\n" +
+	"\banswered\x18\x02 \x01(\x05R\banswered\x12\x12\n" +
+	"\x04late\x18\x03 \x01(\x05R\x04late\x12\x16\n" +
+	"\x06silent\x18\x04 \x01(\x05R\x06silent\x12\x1c\n" +
+	"\tmalformed\x18\x05 \x01(\x05R\tmalformed\x12$\n" +
+	"\vanswer_rate\x18\x06 \x01(\x01H\x00R\n" +
+	"answerRate\x88\x01\x01\x12 \n" +
+	"\tlate_rate\x18\a \x01(\x01H\x01R\blateRate\x88\x01\x01\x12$\n" +
+	"\vsilent_rate\x18\b \x01(\x01H\x02R\n" +
+	"silentRate\x88\x01\x01\x12I\n" +
+	"\x0eresponse_times\x18\t \x03(\v2\".tongcha.oversight.v1.ResponseTimeR\rresponseTimesB\x0e\n" +
+	"\f_answer_rateB\f\n" +
+	"\n" +
+	"_late_rateB\x0e\n" +
+	"\f_silent_rate\"\x8d\x01\n" +
+	"\x18GetUnbindCoverageRequest\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1f\n" +
+	"\vplatform_id\x18\x04 \x01(\tR\n" +
+	"platformId\"[\n" +
+	"\x19GetUnbindCoverageResponse\x12>\n" +
+	"\aunbinds\x18\x01 \x01(\v2$.tongcha.oversight.v1.UnbindCoverageR\aunbinds\"\xbc\x03\n" +
+	"\x0eUnbindCoverage\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\x12/\n" +
+	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x1f\n" +
+	"\vopen_orders\x18\x04 \x01(\x05R\n" +
+	"openOrders\x12%\n" +
+	"\x0eoverdue_orders\x18\x05 \x01(\x05R\roverdueOrders\x129\n" +
+	"\x05total\x18\x06 \x01(\v2#.tongcha.oversight.v1.UnbindFiguresR\x05total\x12C\n" +
+	"\tplatforms\x18\a \x03(\v2%.tongcha.oversight.v1.PlatformUnbindsR\tplatforms\x12E\n" +
+	"\n" +
+	"categories\x18\b \x03(\v2%.tongcha.oversight.v1.CategoryUnbindsR\n" +
+	"categories\x124\n" +
+	"\x04days\x18\t \x03(\v2 .tongcha.oversight.v1.DayUnbindsR\x04days\"\xf8\x01\n" +
+	"\x0fPlatformUnbinds\x12\x1f\n" +
+	"\vplatform_id\x18\x01 \x01(\tR\n" +
+	"platformId\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1f\n" +
+	"\vopen_orders\x18\x04 \x01(\x05R\n" +
+	"openOrders\x12%\n" +
+	"\x0eoverdue_orders\x18\x05 \x01(\x05R\roverdueOrders\x12=\n" +
+	"\aunbinds\x18\x06 \x01(\v2#.tongcha.oversight.v1.UnbindFiguresR\aunbinds\"l\n" +
+	"\x0fCategoryUnbinds\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12=\n" +
+	"\aunbinds\x18\x02 \x01(\v2#.tongcha.oversight.v1.UnbindFiguresR\aunbinds\"_\n" +
+	"\n" +
+	"DayUnbinds\x12\x12\n" +
+	"\x04date\x18\x01 \x01(\tR\x04date\x12=\n" +
+	"\aunbinds\x18\x02 \x01(\v2#.tongcha.oversight.v1.UnbindFiguresR\aunbinds\"\xd0\x02\n" +
+	"\rUnbindFigures\x12\x14\n" +
+	"\x05taken\x18\x01 \x01(\x05R\x05taken\x12\x1c\n" +
+	"\tcompleted\x18\x02 \x01(\x05R\tcompleted\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\x05R\arefused\x12\x1c\n" +
+	"\tabandoned\x18\x04 \x01(\x05R\tabandoned\x12\x1c\n" +
+	"\tcancelled\x18\x05 \x01(\x05R\tcancelled\x12\x10\n" +
+	"\x03due\x18\x06 \x01(\x05R\x03due\x12\x17\n" +
+	"\aon_time\x18\a \x01(\x05R\x06onTime\x12\x16\n" +
+	"\x06missed\x18\b \x01(\x05R\x06missed\x12%\n" +
+	"\fon_time_rate\x18\t \x01(\x01H\x00R\n" +
+	"onTimeRate\x88\x01\x01\x12:\n" +
+	"\tend_times\x18\n" +
+	" \x03(\v2\x1d.tongcha.oversight.v1.EndTimeR\bendTimesB\x0f\n" +
+	"\r_on_time_rate\"\x7f\n" +
+	"\aEndTime\x12\x18\n" +
+	"\apercent\x18\x01 \x01(\x05R\apercent\x12*\n" +
+	"\x0ewithin_seconds\x18\x02 \x01(\x05H\x00R\rwithinSeconds\x88\x01\x01\x12\x1b\n" +
+	"\ttimed_out\x18\x03 \x01(\bR\btimedOutB\x11\n" +
+	"\x0f_within_seconds\"\x87\x01\n" +
+	"\x12GetRefusalsRequest\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1f\n" +
+	"\vplatform_id\x18\x04 \x01(\tR\n" +
+	"platformId\"Q\n" +
+	"\x13GetRefusalsResponse\x12:\n" +
+	"\brefusals\x18\x01 \x01(\v2\x1e.tongcha.oversight.v1.RefusalsR\brefusals\"\x8f\x02\n" +
+	"\bRefusals\x12\x1b\n" +
+	"\tfrom_date\x18\x01 \x01(\tR\bfromDate\x12\x17\n" +
+	"\ato_date\x18\x02 \x01(\tR\x06toDate\x12/\n" +
+	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\x05R\arefused\x12<\n" +
+	"\areasons\x18\x05 \x03(\v2\".tongcha.oversight.v1.RefusalCountR\areasons\x12D\n" +
+	"\tplatforms\x18\x06 \x03(\v2&.tongcha.oversight.v1.PlatformRefusalsR\tplatforms\"\xca\x01\n" +
+	"\x10PlatformRefusals\x12\x1f\n" +
+	"\vplatform_id\x18\x01 \x01(\tR\n" +
+	"platformId\x12!\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\x05R\arefused\x12<\n" +
+	"\areasons\x18\x05 \x03(\v2\".tongcha.oversight.v1.RefusalCountR\areasons\"<\n" +
+	"\fRefusalCount\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count2\xce\x03\n" +
 	"\x0fCoverageService\x12b\n" +
-	"\vGetCoverage\x12(.tongcha.oversight.v1.GetCoverageRequest\x1a).tongcha.oversight.v1.GetCoverageResponseB\xdf\x01\n" +
+	"\vGetCoverage\x12(.tongcha.oversight.v1.GetCoverageRequest\x1a).tongcha.oversight.v1.GetCoverageResponse\x12}\n" +
+	"\x14ListPlatformCoverage\x121.tongcha.oversight.v1.ListPlatformCoverageRequest\x1a2.tongcha.oversight.v1.ListPlatformCoverageResponse\x12t\n" +
+	"\x11GetUnbindCoverage\x12..tongcha.oversight.v1.GetUnbindCoverageRequest\x1a/.tongcha.oversight.v1.GetUnbindCoverageResponse\x12b\n" +
+	"\vGetRefusals\x12(.tongcha.oversight.v1.GetRefusalsRequest\x1a).tongcha.oversight.v1.GetRefusalsResponseB\xdf\x01\n" +
 	"\x18com.tongcha.oversight.v1B\rCoverageProtoP\x01ZBgithub.com/tongcha/tongcha/gen/go/tongcha/oversight/v1;oversightv1\xa2\x02\x03TOX\xaa\x02\x14Tongcha.Oversight.V1\xca\x02\x14Tongcha\\Oversight\\V1\xe2\x02 Tongcha\\Oversight\\V1\\GPBMetadata\xea\x02\x16Tongcha::Oversight::V1b\x06proto3"
 
 var (
@@ -503,26 +2448,77 @@ func file_tongcha_oversight_v1_coverage_proto_rawDescGZIP() []byte {
 	return file_tongcha_oversight_v1_coverage_proto_rawDescData
 }
 
-var file_tongcha_oversight_v1_coverage_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_tongcha_oversight_v1_coverage_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_tongcha_oversight_v1_coverage_proto_goTypes = []any{
-	(*GetCoverageRequest)(nil),    // 0: tongcha.oversight.v1.GetCoverageRequest
-	(*GetCoverageResponse)(nil),   // 1: tongcha.oversight.v1.GetCoverageResponse
-	(*Coverage)(nil),              // 2: tongcha.oversight.v1.Coverage
-	(*PlatformCoverage)(nil),      // 3: tongcha.oversight.v1.PlatformCoverage
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*GetCoverageRequest)(nil),           // 0: tongcha.oversight.v1.GetCoverageRequest
+	(*GetCoverageResponse)(nil),          // 1: tongcha.oversight.v1.GetCoverageResponse
+	(*Coverage)(nil),                     // 2: tongcha.oversight.v1.Coverage
+	(*CoverageShares)(nil),               // 3: tongcha.oversight.v1.CoverageShares
+	(*ResponseTime)(nil),                 // 4: tongcha.oversight.v1.ResponseTime
+	(*PlatformCoverage)(nil),             // 5: tongcha.oversight.v1.PlatformCoverage
+	(*ListPlatformCoverageRequest)(nil),  // 6: tongcha.oversight.v1.ListPlatformCoverageRequest
+	(*ListPlatformCoverageResponse)(nil), // 7: tongcha.oversight.v1.ListPlatformCoverageResponse
+	(*CategoryCoverage)(nil),             // 8: tongcha.oversight.v1.CategoryCoverage
+	(*DayCoverage)(nil),                  // 9: tongcha.oversight.v1.DayCoverage
+	(*LookupFigures)(nil),                // 10: tongcha.oversight.v1.LookupFigures
+	(*GetUnbindCoverageRequest)(nil),     // 11: tongcha.oversight.v1.GetUnbindCoverageRequest
+	(*GetUnbindCoverageResponse)(nil),    // 12: tongcha.oversight.v1.GetUnbindCoverageResponse
+	(*UnbindCoverage)(nil),               // 13: tongcha.oversight.v1.UnbindCoverage
+	(*PlatformUnbinds)(nil),              // 14: tongcha.oversight.v1.PlatformUnbinds
+	(*CategoryUnbinds)(nil),              // 15: tongcha.oversight.v1.CategoryUnbinds
+	(*DayUnbinds)(nil),                   // 16: tongcha.oversight.v1.DayUnbinds
+	(*UnbindFigures)(nil),                // 17: tongcha.oversight.v1.UnbindFigures
+	(*EndTime)(nil),                      // 18: tongcha.oversight.v1.EndTime
+	(*GetRefusalsRequest)(nil),           // 19: tongcha.oversight.v1.GetRefusalsRequest
+	(*GetRefusalsResponse)(nil),          // 20: tongcha.oversight.v1.GetRefusalsResponse
+	(*Refusals)(nil),                     // 21: tongcha.oversight.v1.Refusals
+	(*PlatformRefusals)(nil),             // 22: tongcha.oversight.v1.PlatformRefusals
+	(*RefusalCount)(nil),                 // 23: tongcha.oversight.v1.RefusalCount
+	(*timestamppb.Timestamp)(nil),        // 24: google.protobuf.Timestamp
 }
 var file_tongcha_oversight_v1_coverage_proto_depIdxs = []int32{
-	2, // 0: tongcha.oversight.v1.GetCoverageResponse.coverage:type_name -> tongcha.oversight.v1.Coverage
-	4, // 1: tongcha.oversight.v1.Coverage.since:type_name -> google.protobuf.Timestamp
-	4, // 2: tongcha.oversight.v1.Coverage.as_of:type_name -> google.protobuf.Timestamp
-	3, // 3: tongcha.oversight.v1.Coverage.platforms:type_name -> tongcha.oversight.v1.PlatformCoverage
-	0, // 4: tongcha.oversight.v1.CoverageService.GetCoverage:input_type -> tongcha.oversight.v1.GetCoverageRequest
-	1, // 5: tongcha.oversight.v1.CoverageService.GetCoverage:output_type -> tongcha.oversight.v1.GetCoverageResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2,  // 0: tongcha.oversight.v1.GetCoverageResponse.coverage:type_name -> tongcha.oversight.v1.Coverage
+	24, // 1: tongcha.oversight.v1.Coverage.since:type_name -> google.protobuf.Timestamp
+	24, // 2: tongcha.oversight.v1.Coverage.as_of:type_name -> google.protobuf.Timestamp
+	5,  // 3: tongcha.oversight.v1.Coverage.platforms:type_name -> tongcha.oversight.v1.PlatformCoverage
+	4,  // 4: tongcha.oversight.v1.Coverage.response_times:type_name -> tongcha.oversight.v1.ResponseTime
+	3,  // 5: tongcha.oversight.v1.Coverage.shares:type_name -> tongcha.oversight.v1.CoverageShares
+	4,  // 6: tongcha.oversight.v1.PlatformCoverage.response_times:type_name -> tongcha.oversight.v1.ResponseTime
+	5,  // 7: tongcha.oversight.v1.ListPlatformCoverageResponse.platforms:type_name -> tongcha.oversight.v1.PlatformCoverage
+	8,  // 8: tongcha.oversight.v1.ListPlatformCoverageResponse.categories:type_name -> tongcha.oversight.v1.CategoryCoverage
+	9,  // 9: tongcha.oversight.v1.ListPlatformCoverageResponse.days:type_name -> tongcha.oversight.v1.DayCoverage
+	3,  // 10: tongcha.oversight.v1.CategoryCoverage.shares:type_name -> tongcha.oversight.v1.CoverageShares
+	10, // 11: tongcha.oversight.v1.CategoryCoverage.lookups:type_name -> tongcha.oversight.v1.LookupFigures
+	10, // 12: tongcha.oversight.v1.DayCoverage.lookups:type_name -> tongcha.oversight.v1.LookupFigures
+	4,  // 13: tongcha.oversight.v1.LookupFigures.response_times:type_name -> tongcha.oversight.v1.ResponseTime
+	13, // 14: tongcha.oversight.v1.GetUnbindCoverageResponse.unbinds:type_name -> tongcha.oversight.v1.UnbindCoverage
+	24, // 15: tongcha.oversight.v1.UnbindCoverage.as_of:type_name -> google.protobuf.Timestamp
+	17, // 16: tongcha.oversight.v1.UnbindCoverage.total:type_name -> tongcha.oversight.v1.UnbindFigures
+	14, // 17: tongcha.oversight.v1.UnbindCoverage.platforms:type_name -> tongcha.oversight.v1.PlatformUnbinds
+	15, // 18: tongcha.oversight.v1.UnbindCoverage.categories:type_name -> tongcha.oversight.v1.CategoryUnbinds
+	16, // 19: tongcha.oversight.v1.UnbindCoverage.days:type_name -> tongcha.oversight.v1.DayUnbinds
+	17, // 20: tongcha.oversight.v1.PlatformUnbinds.unbinds:type_name -> tongcha.oversight.v1.UnbindFigures
+	17, // 21: tongcha.oversight.v1.CategoryUnbinds.unbinds:type_name -> tongcha.oversight.v1.UnbindFigures
+	17, // 22: tongcha.oversight.v1.DayUnbinds.unbinds:type_name -> tongcha.oversight.v1.UnbindFigures
+	18, // 23: tongcha.oversight.v1.UnbindFigures.end_times:type_name -> tongcha.oversight.v1.EndTime
+	21, // 24: tongcha.oversight.v1.GetRefusalsResponse.refusals:type_name -> tongcha.oversight.v1.Refusals
+	24, // 25: tongcha.oversight.v1.Refusals.as_of:type_name -> google.protobuf.Timestamp
+	23, // 26: tongcha.oversight.v1.Refusals.reasons:type_name -> tongcha.oversight.v1.RefusalCount
+	22, // 27: tongcha.oversight.v1.Refusals.platforms:type_name -> tongcha.oversight.v1.PlatformRefusals
+	23, // 28: tongcha.oversight.v1.PlatformRefusals.reasons:type_name -> tongcha.oversight.v1.RefusalCount
+	0,  // 29: tongcha.oversight.v1.CoverageService.GetCoverage:input_type -> tongcha.oversight.v1.GetCoverageRequest
+	6,  // 30: tongcha.oversight.v1.CoverageService.ListPlatformCoverage:input_type -> tongcha.oversight.v1.ListPlatformCoverageRequest
+	11, // 31: tongcha.oversight.v1.CoverageService.GetUnbindCoverage:input_type -> tongcha.oversight.v1.GetUnbindCoverageRequest
+	19, // 32: tongcha.oversight.v1.CoverageService.GetRefusals:input_type -> tongcha.oversight.v1.GetRefusalsRequest
+	1,  // 33: tongcha.oversight.v1.CoverageService.GetCoverage:output_type -> tongcha.oversight.v1.GetCoverageResponse
+	7,  // 34: tongcha.oversight.v1.CoverageService.ListPlatformCoverage:output_type -> tongcha.oversight.v1.ListPlatformCoverageResponse
+	12, // 35: tongcha.oversight.v1.CoverageService.GetUnbindCoverage:output_type -> tongcha.oversight.v1.GetUnbindCoverageResponse
+	20, // 36: tongcha.oversight.v1.CoverageService.GetRefusals:output_type -> tongcha.oversight.v1.GetRefusalsResponse
+	33, // [33:37] is the sub-list for method output_type
+	29, // [29:33] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_oversight_v1_coverage_proto_init() }
@@ -532,13 +2528,19 @@ func file_tongcha_oversight_v1_coverage_proto_init() {
 	}
 	file_tongcha_oversight_v1_coverage_proto_msgTypes[2].OneofWrappers = []any{}
 	file_tongcha_oversight_v1_coverage_proto_msgTypes[3].OneofWrappers = []any{}
+	file_tongcha_oversight_v1_coverage_proto_msgTypes[4].OneofWrappers = []any{}
+	file_tongcha_oversight_v1_coverage_proto_msgTypes[5].OneofWrappers = []any{}
+	file_tongcha_oversight_v1_coverage_proto_msgTypes[7].OneofWrappers = []any{}
+	file_tongcha_oversight_v1_coverage_proto_msgTypes[10].OneofWrappers = []any{}
+	file_tongcha_oversight_v1_coverage_proto_msgTypes[17].OneofWrappers = []any{}
+	file_tongcha_oversight_v1_coverage_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_oversight_v1_coverage_proto_rawDesc), len(file_tongcha_oversight_v1_coverage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,7 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CoverageService_GetCoverage_FullMethodName = "/tongcha.oversight.v1.CoverageService/GetCoverage"
+	CoverageService_GetCoverage_FullMethodName          = "/tongcha.oversight.v1.CoverageService/GetCoverage"
+	CoverageService_ListPlatformCoverage_FullMethodName = "/tongcha.oversight.v1.CoverageService/ListPlatformCoverage"
+	CoverageService_GetUnbindCoverage_FullMethodName    = "/tongcha.oversight.v1.CoverageService/GetUnbindCoverage"
+	CoverageService_GetRefusals_FullMethodName          = "/tongcha.oversight.v1.CoverageService/GetRefusals"
 )
 
 // CoverageServiceClient is the client API for CoverageService service.
@@ -30,13 +33,46 @@ const (
 //
 // CoverageService publishes how many platforms have joined and how they answer.
 // Open to everybody in `dev`; in `serve` only to regulators and operators.
+// docs/coverage.md defines every figure.
+//
+// Every method takes a window of whole days in China, at most 400: from_date and
+// to_date, as "2026-10-01", both included. Without to_date it ends today, without
+// from_date it begins with the first day that is kept. Days before the hub
+// counted by day are not in it: the answer says where it really begins.
 type CoverageServiceClient interface {
-	// GetCoverage returns the figures since the hub's first day.
+	// GetCoverage returns the figures since the hub's first day, or of a window.
 	//
 	// Errors:
 	//
 	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID: correct the window.
 	GetCoverage(ctx context.Context, in *GetCoverageRequest, opts ...grpc.CallOption) (*GetCoverageResponse, error)
+	// ListPlatformCoverage returns how platforms answered in a window: one row for
+	// each platform, each category or each day.
+	//
+	// Errors:
+	//
+	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID, GROUP_INVALID, CATEGORY_INVALID,
+	//	  PLATFORM_UNKNOWN, PAGE_TOKEN_INVALID: correct the argument.
+	ListPlatformCoverage(ctx context.Context, in *ListPlatformCoverageRequest, opts ...grpc.CallOption) (*ListPlatformCoverageResponse, error)
+	// GetUnbindCoverage returns how unbind orders ended in a window: in total, per
+	// platform, per category and per day.
+	//
+	// Errors:
+	//
+	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID, CATEGORY_INVALID, PLATFORM_UNKNOWN: correct
+	//	  the argument.
+	GetUnbindCoverage(ctx context.Context, in *GetUnbindCoverageRequest, opts ...grpc.CallOption) (*GetUnbindCoverageResponse, error)
+	// GetRefusals returns why unbind orders were refused in a window.
+	//
+	// Errors:
+	//
+	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID, CATEGORY_INVALID, PLATFORM_UNKNOWN: correct
+	//	  the argument.
+	GetRefusals(ctx context.Context, in *GetRefusalsRequest, opts ...grpc.CallOption) (*GetRefusalsResponse, error)
 }
 
 type coverageServiceClient struct {
@@ -57,19 +93,82 @@ func (c *coverageServiceClient) GetCoverage(ctx context.Context, in *GetCoverage
 	return out, nil
 }
 
+func (c *coverageServiceClient) ListPlatformCoverage(ctx context.Context, in *ListPlatformCoverageRequest, opts ...grpc.CallOption) (*ListPlatformCoverageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPlatformCoverageResponse)
+	err := c.cc.Invoke(ctx, CoverageService_ListPlatformCoverage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coverageServiceClient) GetUnbindCoverage(ctx context.Context, in *GetUnbindCoverageRequest, opts ...grpc.CallOption) (*GetUnbindCoverageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetUnbindCoverageResponse)
+	err := c.cc.Invoke(ctx, CoverageService_GetUnbindCoverage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coverageServiceClient) GetRefusals(ctx context.Context, in *GetRefusalsRequest, opts ...grpc.CallOption) (*GetRefusalsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRefusalsResponse)
+	err := c.cc.Invoke(ctx, CoverageService_GetRefusals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoverageServiceServer is the server API for CoverageService service.
 // All implementations must embed UnimplementedCoverageServiceServer
 // for forward compatibility.
 //
 // CoverageService publishes how many platforms have joined and how they answer.
 // Open to everybody in `dev`; in `serve` only to regulators and operators.
+// docs/coverage.md defines every figure.
+//
+// Every method takes a window of whole days in China, at most 400: from_date and
+// to_date, as "2026-10-01", both included. Without to_date it ends today, without
+// from_date it begins with the first day that is kept. Days before the hub
+// counted by day are not in it: the answer says where it really begins.
 type CoverageServiceServer interface {
-	// GetCoverage returns the figures since the hub's first day.
+	// GetCoverage returns the figures since the hub's first day, or of a window.
 	//
 	// Errors:
 	//
 	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID: correct the window.
 	GetCoverage(context.Context, *GetCoverageRequest) (*GetCoverageResponse, error)
+	// ListPlatformCoverage returns how platforms answered in a window: one row for
+	// each platform, each category or each day.
+	//
+	// Errors:
+	//
+	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID, GROUP_INVALID, CATEGORY_INVALID,
+	//	  PLATFORM_UNKNOWN, PAGE_TOKEN_INVALID: correct the argument.
+	ListPlatformCoverage(context.Context, *ListPlatformCoverageRequest) (*ListPlatformCoverageResponse, error)
+	// GetUnbindCoverage returns how unbind orders ended in a window: in total, per
+	// platform, per category and per day.
+	//
+	// Errors:
+	//
+	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID, CATEGORY_INVALID, PLATFORM_UNKNOWN: correct
+	//	  the argument.
+	GetUnbindCoverage(context.Context, *GetUnbindCoverageRequest) (*GetUnbindCoverageResponse, error)
+	// GetRefusals returns why unbind orders were refused in a window.
+	//
+	// Errors:
+	//
+	//	PERMISSION_DENIED ROLE_DENIED: the caller is no regulator or operator.
+	//	INVALID_ARGUMENT DATE_INVALID, CATEGORY_INVALID, PLATFORM_UNKNOWN: correct
+	//	  the argument.
+	GetRefusals(context.Context, *GetRefusalsRequest) (*GetRefusalsResponse, error)
 	mustEmbedUnimplementedCoverageServiceServer()
 }
 
@@ -82,6 +181,15 @@ type UnimplementedCoverageServiceServer struct{}
 
 func (UnimplementedCoverageServiceServer) GetCoverage(context.Context, *GetCoverageRequest) (*GetCoverageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCoverage not implemented")
+}
+func (UnimplementedCoverageServiceServer) ListPlatformCoverage(context.Context, *ListPlatformCoverageRequest) (*ListPlatformCoverageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPlatformCoverage not implemented")
+}
+func (UnimplementedCoverageServiceServer) GetUnbindCoverage(context.Context, *GetUnbindCoverageRequest) (*GetUnbindCoverageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUnbindCoverage not implemented")
+}
+func (UnimplementedCoverageServiceServer) GetRefusals(context.Context, *GetRefusalsRequest) (*GetRefusalsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRefusals not implemented")
 }
 func (UnimplementedCoverageServiceServer) mustEmbedUnimplementedCoverageServiceServer() {}
 func (UnimplementedCoverageServiceServer) testEmbeddedByValue()                         {}
@@ -122,6 +230,60 @@ func _CoverageService_GetCoverage_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoverageService_ListPlatformCoverage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPlatformCoverageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoverageServiceServer).ListPlatformCoverage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoverageService_ListPlatformCoverage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoverageServiceServer).ListPlatformCoverage(ctx, req.(*ListPlatformCoverageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoverageService_GetUnbindCoverage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUnbindCoverageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoverageServiceServer).GetUnbindCoverage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoverageService_GetUnbindCoverage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoverageServiceServer).GetUnbindCoverage(ctx, req.(*GetUnbindCoverageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoverageService_GetRefusals_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRefusalsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoverageServiceServer).GetRefusals(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoverageService_GetRefusals_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoverageServiceServer).GetRefusals(ctx, req.(*GetRefusalsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CoverageService_ServiceDesc is the grpc.ServiceDesc for CoverageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -132,6 +294,18 @@ var CoverageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCoverage",
 			Handler:    _CoverageService_GetCoverage_Handler,
+		},
+		{
+			MethodName: "ListPlatformCoverage",
+			Handler:    _CoverageService_ListPlatformCoverage_Handler,
+		},
+		{
+			MethodName: "GetUnbindCoverage",
+			Handler:    _CoverageService_GetUnbindCoverage_Handler,
+		},
+		{
+			MethodName: "GetRefusals",
+			Handler:    _CoverageService_GetRefusals_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

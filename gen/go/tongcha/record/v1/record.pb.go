@@ -38,9 +38,12 @@ type Meta struct {
 	FirstDay *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=first_day,json=firstDay,proto3" json:"first_day,omitempty"`
 	// How often the file was opened; the upper half of fencing tokens, so that a
 	// token of an earlier run is never valid again.
-	Opens         int64 `protobuf:"varint,3,opt,name=opens,proto3" json:"opens,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Opens int64 `protobuf:"varint,3,opt,name=opens,proto3" json:"opens,omitempty"`
+	// The first day that is counted by day: days since 1970-01-01 in China. Absent
+	// in a file that no program counting by day has opened yet.
+	FirstCountedDay *int32 `protobuf:"varint,4,opt,name=first_counted_day,json=firstCountedDay,proto3,oneof" json:"first_counted_day,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
@@ -90,6 +93,13 @@ func (x *Meta) GetFirstDay() *timestamppb.Timestamp {
 func (x *Meta) GetOpens() int64 {
 	if x != nil {
 		return x.Opens
+	}
+	return 0
+}
+
+func (x *Meta) GetFirstCountedDay() int32 {
+	if x != nil && x.FirstCountedDay != nil {
+		return *x.FirstCountedDay
 	}
 	return 0
 }
@@ -1456,7 +1466,9 @@ type LookupTally struct {
 	// Answers outside the contract, counted in silent too.
 	Malformed int64 `protobuf:"varint,4,opt,name=malformed,proto3" json:"malformed,omitempty"`
 	// Answers by time, one count for each bucket of server/coverage.
-	Buckets       []int64 `protobuf:"varint,5,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	Buckets []int64 `protobuf:"varint,5,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	// Answers later than in time, counted in silent too.
+	Late          int64 `protobuf:"varint,6,opt,name=late,proto3" json:"late,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1526,6 +1538,123 @@ func (x *LookupTally) GetBuckets() []int64 {
 	return nil
 }
 
+func (x *LookupTally) GetLate() int64 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+// UnbindTally counts the orders of one platform on one day.
+type UnbindTally struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Taken on the day.
+	Taken int64 `protobuf:"varint,1,opt,name=taken,proto3" json:"taken,omitempty"`
+	// Ended as done on the day.
+	Completed int64 `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
+	// Refused on the day, by reason.
+	Refused map[string]int64 `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Given up on the day.
+	Abandoned int64 `protobuf:"varint,4,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
+	// Taken back on the day.
+	Cancelled int64 `protobuf:"varint,5,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// Due on the day, but for those taken back.
+	Due int64 `protobuf:"varint,6,opt,name=due,proto3" json:"due,omitempty"`
+	// Due on the day, and done or refused in time.
+	OnTime int64 `protobuf:"varint,7,opt,name=on_time,json=onTime,proto3" json:"on_time,omitempty"`
+	// Those done or refused on the day by how long it took, one count for each
+	// bucket of server/coverage.
+	Buckets       []int64 `protobuf:"varint,8,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbindTally) Reset() {
+	*x = UnbindTally{}
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbindTally) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbindTally) ProtoMessage() {}
+
+func (x *UnbindTally) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbindTally.ProtoReflect.Descriptor instead.
+func (*UnbindTally) Descriptor() ([]byte, []int) {
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UnbindTally) GetTaken() int64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *UnbindTally) GetCompleted() int64 {
+	if x != nil {
+		return x.Completed
+	}
+	return 0
+}
+
+func (x *UnbindTally) GetRefused() map[string]int64 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *UnbindTally) GetAbandoned() int64 {
+	if x != nil {
+		return x.Abandoned
+	}
+	return 0
+}
+
+func (x *UnbindTally) GetCancelled() int64 {
+	if x != nil {
+		return x.Cancelled
+	}
+	return 0
+}
+
+func (x *UnbindTally) GetDue() int64 {
+	if x != nil {
+		return x.Due
+	}
+	return 0
+}
+
+func (x *UnbindTally) GetOnTime() int64 {
+	if x != nil {
+		return x.OnTime
+	}
+	return 0
+}
+
+func (x *UnbindTally) GetBuckets() []int64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
 // Platform is a catalogued platform.
 type Platform struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1546,14 +1675,22 @@ type Platform struct {
 	// A page where a person can manage the number themselves.
 	SelfServiceUrl string `protobuf:"bytes,8,opt,name=self_service_url,json=selfServiceUrl,proto3" json:"self_service_url,omitempty"`
 	// What its connector last offered, as bits, so that a start needs no answer first.
-	Functions     uint32 `protobuf:"varint,9,opt,name=functions,proto3" json:"functions,omitempty"`
+	Functions uint32 `protobuf:"varint,9,opt,name=functions,proto3" json:"functions,omitempty"`
+	// Its English name.
+	DisplayNameEn string `protobuf:"bytes,10,opt,name=display_name_en,json=displayNameEn,proto3" json:"display_name_en,omitempty"`
+	// Its weight in thousandths; 0 where unknown.
+	WeightMilli int64 `protobuf:"varint,11,opt,name=weight_milli,json=weightMilli,proto3" json:"weight_milli,omitempty"`
+	// Since when it is obliged to join; absent where it is not.
+	ObligedSince *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=obliged_since,json=obligedSince,proto3" json:"obliged_since,omitempty"`
+	// The document that says so.
+	Source        string `protobuf:"bytes,13,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Platform) Reset() {
 	*x = Platform{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1702,7 @@ func (x *Platform) String() string {
 func (*Platform) ProtoMessage() {}
 
 func (x *Platform) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1715,7 @@ func (x *Platform) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Platform.ProtoReflect.Descriptor instead.
 func (*Platform) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Platform) GetPlatformId() string {
@@ -1644,15 +1781,45 @@ func (x *Platform) GetFunctions() uint32 {
 	return 0
 }
 
+func (x *Platform) GetDisplayNameEn() string {
+	if x != nil {
+		return x.DisplayNameEn
+	}
+	return ""
+}
+
+func (x *Platform) GetWeightMilli() int64 {
+	if x != nil {
+		return x.WeightMilli
+	}
+	return 0
+}
+
+func (x *Platform) GetObligedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ObligedSince
+	}
+	return nil
+}
+
+func (x *Platform) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 var File_tongcha_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1etongcha/record/v1/record.proto\x12\x11tongcha.record.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"|\n" +
+	"\x1etongcha/record/v1/record.proto\x12\x11tongcha.record.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x01\n" +
 	"\x04Meta\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\x05R\rschemaVersion\x127\n" +
 	"\tfirst_day\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfirstDay\x12\x14\n" +
-	"\x05opens\x18\x03 \x01(\x03R\x05opens\"\x9c\x03\n" +
+	"\x05opens\x18\x03 \x01(\x03R\x05opens\x12/\n" +
+	"\x11first_counted_day\x18\x04 \x01(\x05H\x00R\x0ffirstCountedDay\x88\x01\x01B\x14\n" +
+	"\x12_first_counted_day\"\x9c\x03\n" +
 	"\fVerification\x12!\n" +
 	"\fnumber_index\x18\x01 \x01(\fR\vnumberIndex\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1780,13 +1947,26 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\tcompleted\x18\x03 \x01(\x05R\tcompleted\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\x05R\arefused\x12\x1c\n" +
 	"\tabandoned\x18\x05 \x01(\x05R\tabandoned\x12\x1c\n" +
-	"\tcancelled\x18\x06 \x01(\x05R\tcancelled\"\x8f\x01\n" +
+	"\tcancelled\x18\x06 \x01(\x05R\tcancelled\"\xa3\x01\n" +
 	"\vLookupTally\x12\x14\n" +
 	"\x05asked\x18\x01 \x01(\x03R\x05asked\x12\x1a\n" +
 	"\banswered\x18\x02 \x01(\x03R\banswered\x12\x16\n" +
 	"\x06silent\x18\x03 \x01(\x03R\x06silent\x12\x1c\n" +
 	"\tmalformed\x18\x04 \x01(\x03R\tmalformed\x12\x18\n" +
-	"\abuckets\x18\x05 \x03(\x03R\abuckets\"\xc8\x02\n" +
+	"\abuckets\x18\x05 \x03(\x03R\abuckets\x12\x12\n" +
+	"\x04late\x18\x06 \x01(\x03R\x04late\"\xc5\x02\n" +
+	"\vUnbindTally\x12\x14\n" +
+	"\x05taken\x18\x01 \x01(\x03R\x05taken\x12\x1c\n" +
+	"\tcompleted\x18\x02 \x01(\x03R\tcompleted\x12E\n" +
+	"\arefused\x18\x03 \x03(\v2+.tongcha.record.v1.UnbindTally.RefusedEntryR\arefused\x12\x1c\n" +
+	"\tabandoned\x18\x04 \x01(\x03R\tabandoned\x12\x1c\n" +
+	"\tcancelled\x18\x05 \x01(\x03R\tcancelled\x12\x10\n" +
+	"\x03due\x18\x06 \x01(\x03R\x03due\x12\x17\n" +
+	"\aon_time\x18\a \x01(\x03R\x06onTime\x12\x18\n" +
+	"\abuckets\x18\b \x03(\x03R\abuckets\x1a:\n" +
+	"\fRefusedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xec\x03\n" +
 	"\bPlatform\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12!\n" +
@@ -1797,7 +1977,12 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x0esuspend_reason\x18\x06 \x01(\tR\rsuspendReason\x125\n" +
 	"\badd_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aaddTime\x12(\n" +
 	"\x10self_service_url\x18\b \x01(\tR\x0eselfServiceUrl\x12\x1c\n" +
-	"\tfunctions\x18\t \x01(\rR\tfunctionsB\xc8\x01\n" +
+	"\tfunctions\x18\t \x01(\rR\tfunctions\x12&\n" +
+	"\x0fdisplay_name_en\x18\n" +
+	" \x01(\tR\rdisplayNameEn\x12!\n" +
+	"\fweight_milli\x18\v \x01(\x03R\vweightMilli\x12?\n" +
+	"\robliged_since\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\fobligedSince\x12\x16\n" +
+	"\x06source\x18\r \x01(\tR\x06sourceB\xc8\x01\n" +
 	"\x15com.tongcha.record.v1B\vRecordProtoP\x01Z<github.com/tongcha/tongcha/gen/go/tongcha/record/v1;recordv1\xa2\x02\x03TRX\xaa\x02\x11Tongcha.Record.V1\xca\x02\x11Tongcha\\Record\\V1\xe2\x02\x1dTongcha\\Record\\V1\\GPBMetadata\xea\x02\x13Tongcha::Record::V1b\x06proto3"
 
 var (
@@ -1812,7 +1997,7 @@ func file_tongcha_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_tongcha_record_v1_record_proto_rawDescData
 }
 
-var file_tongcha_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tongcha_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_tongcha_record_v1_record_proto_goTypes = []any{
 	(*Meta)(nil),                  // 0: tongcha.record.v1.Meta
 	(*Verification)(nil),          // 1: tongcha.record.v1.Verification
@@ -1831,44 +2016,48 @@ var file_tongcha_record_v1_record_proto_goTypes = []any{
 	(*OrderHistory)(nil),          // 14: tongcha.record.v1.OrderHistory
 	(*OrderTally)(nil),            // 15: tongcha.record.v1.OrderTally
 	(*LookupTally)(nil),           // 16: tongcha.record.v1.LookupTally
-	(*Platform)(nil),              // 17: tongcha.record.v1.Platform
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*UnbindTally)(nil),           // 17: tongcha.record.v1.UnbindTally
+	(*Platform)(nil),              // 18: tongcha.record.v1.Platform
+	nil,                           // 19: tongcha.record.v1.UnbindTally.RefusedEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_tongcha_record_v1_record_proto_depIdxs = []int32{
-	18, // 0: tongcha.record.v1.Meta.first_day:type_name -> google.protobuf.Timestamp
-	18, // 1: tongcha.record.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
-	18, // 2: tongcha.record.v1.Verification.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 3: tongcha.record.v1.NumberGuard.last_code_time:type_name -> google.protobuf.Timestamp
-	18, // 4: tongcha.record.v1.NumberGuard.window_end:type_name -> google.protobuf.Timestamp
-	18, // 5: tongcha.record.v1.NumberGuard.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 6: tongcha.record.v1.Counter.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 7: tongcha.record.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	18, // 8: tongcha.record.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 9: tongcha.record.v1.Session.last_seen_time:type_name -> google.protobuf.Timestamp
-	18, // 10: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
-	18, // 11: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
-	18, // 12: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
-	18, // 13: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
+	20, // 0: tongcha.record.v1.Meta.first_day:type_name -> google.protobuf.Timestamp
+	20, // 1: tongcha.record.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
+	20, // 2: tongcha.record.v1.Verification.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 3: tongcha.record.v1.NumberGuard.last_code_time:type_name -> google.protobuf.Timestamp
+	20, // 4: tongcha.record.v1.NumberGuard.window_end:type_name -> google.protobuf.Timestamp
+	20, // 5: tongcha.record.v1.NumberGuard.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 6: tongcha.record.v1.Counter.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 7: tongcha.record.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	20, // 8: tongcha.record.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 9: tongcha.record.v1.Session.last_seen_time:type_name -> google.protobuf.Timestamp
+	20, // 10: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
+	20, // 11: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
+	20, // 12: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
+	20, // 13: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
 	8,  // 14: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
 	9,  // 15: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
-	18, // 16: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
+	20, // 16: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
 	11, // 17: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
-	18, // 18: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	18, // 19: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	18, // 20: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
-	18, // 21: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
-	18, // 22: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
-	18, // 23: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
+	20, // 18: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 19: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	20, // 20: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
+	20, // 21: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
+	20, // 22: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
+	20, // 23: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
 	14, // 24: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
-	18, // 25: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
-	18, // 26: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
-	18, // 27: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
-	18, // 28: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	20, // 25: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
+	20, // 26: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
+	20, // 27: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
+	19, // 28: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
+	20, // 29: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	20, // 30: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_record_v1_record_proto_init() }
@@ -1876,13 +2065,14 @@ func file_tongcha_record_v1_record_proto_init() {
 	if File_tongcha_record_v1_record_proto != nil {
 		return
 	}
+	file_tongcha_record_v1_record_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_record_v1_record_proto_rawDesc), len(file_tongcha_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
