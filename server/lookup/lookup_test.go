@@ -77,6 +77,7 @@ type hub struct {
 	observed map[platform.ID][]platform.Answer
 }
 
+// inHub runs a story. The platforms must be in the order of their ids.
 func inHub(t *testing.T, story func(*hub), platforms ...*peer) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -186,36 +187,36 @@ func TestAnswers(t *testing.T) {
 	fast, slow := newPeer("fast", atOnce), newPeer("slow", after(time.Second))
 	dead, late := newPeer("dead", nil), newPeer("late", after(2501*time.Millisecond))
 	inHub(t, func(h *hub) {
-		h.extra = []platform.Entry{{ID: "outside", DisplayName: "未接入", Category: "短视频"}}
+		h.extra = []platform.Entry{{ID: "without", DisplayName: "未接入", Category: "短视频"}}
 		r := h.request("alice")
 		l := h.start(r)
-		h.states(l, false, platform.Bound, platform.Pending, platform.Pending, platform.Pending, platform.NotJoined)
+		h.states(l, false, platform.Pending, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
 		time.Sleep(time.Second)
-		h.states(h.get(r, l.ID), false, platform.Bound, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
+		h.states(h.get(r, l.ID), false, platform.Pending, platform.Bound, platform.Pending, platform.Bound, platform.NotJoined)
 		time.Sleep(1500 * time.Millisecond)
 		got := h.get(r, l.ID)
-		h.states(got, true, platform.Bound, platform.Bound, platform.Silent, platform.Silent, platform.NotJoined)
+		h.states(got, true, platform.Silent, platform.Bound, platform.Silent, platform.Bound, platform.NotJoined)
 		asked, answered, silent := got.Counts()
 		if asked != 4 || answered != 2 || silent != 2 {
 			h.Errorf("counts %d, %d, %d", asked, answered, silent)
 		}
-		if row := got.Rows[0]; row.DisplayName != "名称" || row.Functions != platform.FunctionLookup || row.SelfServiceURL != "https://peer.example/" {
+		if row := got.Rows[1]; row.DisplayName != "名称" || row.Functions != platform.FunctionLookup || row.SelfServiceURL != "https://peer.example/" {
 			h.Errorf("row %+v", row)
 		}
 		c := <-fast.asked
 		if c.Number != r.Number || !c.HolderSince.Equal(r.HolderSince) || !c.Deadline.Equal(l.CreateTime.Add(2500*time.Millisecond)) {
 			h.Errorf("the platform was asked %+v", c)
 		}
-		time.Sleep(time.Minute) // the late answer comes and changes nothing
-		h.states(h.get(r, l.ID), true, platform.Bound, platform.Bound, platform.Silent, platform.Silent, platform.NotJoined)
+		time.Sleep(time.Minute) // what comes after the deadline changes nothing
+		h.states(h.get(r, l.ID), true, platform.Silent, platform.Bound, platform.Silent, platform.Bound, platform.NotJoined)
 		// What was handed out before stays as it was.
-		h.states(l, false, platform.Bound, platform.Pending, platform.Pending, platform.Pending, platform.NotJoined)
+		h.states(l, false, platform.Pending, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
 		for _, id := range []platform.ID{"fast", "slow", "dead", "late"} {
 			if n := len(h.observed[id]); n != 1 {
 				h.Errorf("%d answers of %s were observed", n, id)
 			}
 		}
-	}, fast, slow, dead, late)
+	}, dead, fast, late, slow)
 }
 
 func TestChosenPlatforms(t *testing.T) {
