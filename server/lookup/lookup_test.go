@@ -70,18 +70,23 @@ type hub struct {
 	keys    *seal.Keys
 	store   *bolt.Store
 	service *lookup.Service
+	limits  lookup.Limits
 	joined  []platform.Platform
 	extra   []platform.Entry // catalogued, not joined
+	carrier platform.Carrier
+	outbox  *outbox
 
 	mu       sync.Mutex
 	observed map[platform.ID][]platform.Answer
+	late     map[platform.ID]int // late answers that were observed
 }
 
 // inHub runs a story. The platforms must be in the order of their ids.
 func inHub(t *testing.T, story func(*hub), platforms ...*peer) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		h := &hub{T: t, path: filepath.Join(dir, "hub.db"), observed: make(map[platform.ID][]platform.Answer)}
+		h := &hub{T: t, path: filepath.Join(dir, "hub.db"), observed: make(map[platform.ID][]platform.Answer), late: make(map[platform.ID]int), outbox: new(outbox)}
+		h.limits = lookup.DefaultLimits()
 		h.check(seal.Create(filepath.Join(dir, "keys.json")))
 		var err error
 		h.keys, err = seal.Load(filepath.Join(dir, "keys.json"))
@@ -108,8 +113,9 @@ func (h *hub) open() {
 	h.store, err = bolt.Open(h.path, h.keys)
 	h.check(err)
 	h.service = lookup.New(lookup.Options{
-		Store: h.store, Joined: func() []platform.Platform { return h.joined }, Catalogue: h.catalogue, MAC: h.keys,
-		Limits: lookup.DefaultLimits(), Observe: h.observe, Logger: slog.New(slog.DiscardHandler),
+		Store: h.store, Joined: h.Joined, Catalogue: h.catalogue, MAC: h.keys,
+		Limits: h.limits, Observe: h.observe, ObserveLate: h.observeLate, Carrier: h.carrier, Notifier: h.outbox,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -125,9 +131,30 @@ func (h *hub) observe(id platform.ID, a platform.Answer) {
 	h.observed[id] = append(h.observed[id], a)
 }
 
+func (h *hub) observeLate(id platform.ID, a platform.Answer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a.State.Answered() {
+		h.late[id]++
+	}
+}
+
+// join changes who has joined; they must be in the order of their ids.
+func (h *hub) join(platforms ...platform.Platform) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.joined = platforms
+}
+
+func (h *hub) Joined() []platform.Platform {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.joined
+}
+
 func (h *hub) catalogue() []platform.Entry {
 	var out []platform.Entry
-	for _, p := range h.joined {
+	for _, p := range h.Joined() {
 		e := p.Info().Entry
 		e.DisplayName, e.Category = "名称", "实用工具"
 		out = append(out, e)
