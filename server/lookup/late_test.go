@@ -381,6 +381,8 @@ func TestHolderChanged(t *testing.T) {
 		if len(flaky.questions()) > n+1 { // one within the first hour
 			h.Errorf("asked %d times after the number changed hands", len(flaky.questions())-n)
 		}
+		telco.mu.Lock()
+		defer telco.mu.Unlock()
 		if len(telco.asked) == 0 || !telco.asked[0].Equal(l.CreateTime) {
 			h.Errorf("the carrier was asked about %v", telco.asked)
 		}
@@ -444,8 +446,6 @@ func TestCarrierOutOfReach(t *testing.T) {
 		telco.say(platform.ChangeNone, nil)
 		time.Sleep(11 * time.Minute)
 		h.states(h.get(r, l.ID), true, platform.Bound)
-		// Nobody is told of what was in a day ago.
-		telco.say(platform.ChangeNone, nil)
 	}, dead.peer)
 }
 
@@ -575,6 +575,22 @@ func TestWaitLateEnds(t *testing.T) {
 		}
 		if got, err := h.service.WaitLate(h.Context(), r.Subject, l.ID, time.Hour, 99); err != nil || got.AwaitsLate(time.Now()) {
 			h.Errorf("nobody is asked again: %v", err)
+		}
+	}, dead.peer)
+}
+
+// TestWaitLateEndsWithTheHolder: who waits is told at once that nobody is asked
+// any more.
+func TestWaitLateEndsWithTheHolder(t *testing.T) {
+	dead := newFlaky("dead")
+	telco := &carrier{change: platform.ChangeNone}
+	inLate(t, func(h *hub) { h.carrier = telco }, func(h *hub, _ func()) {
+		r := h.request("alice")
+		l := h.start(r)
+		time.AfterFunc(3*time.Hour, func() { telco.say(platform.ChangeHands, nil) })
+		got, err := h.service.WaitLate(h.Context(), r.Subject, l.ID, 20*time.Hour, 99)
+		if d := time.Since(l.CreateTime); err != nil || got.AwaitsLate(time.Now()) || d < 3*time.Hour || d > 4*time.Hour+time.Minute {
+			h.Errorf("%v after %v", err, d)
 		}
 	}, dead.peer)
 }
