@@ -42,7 +42,9 @@ func TestLateAnswerEndToEnd(t *testing.T) {
 	in := bufio.NewScanner(resp.Body)
 	var frames []int
 	for in.Scan() {
-		var f struct{ Result *struct{ Revision, Silent int } }
+		var f struct {
+			Result *struct{ Revision, Silent int }
+		}
 		s.must(json.Unmarshal(in.Bytes(), &f))
 		if f.Result == nil {
 			t.Fatalf("%s", in.Text())

@@ -83,13 +83,13 @@ func inLate(t *testing.T, change func(*hub), story func(h *hub, restart func()),
 			h.crash()
 		}
 		stop := h.run()
+		defer func() { stop() }()
 		story(h, func() {
 			stop()
 			h.service.Close(h.Context())
 			h.crash()
 			stop = h.run()
 		})
-		stop()
 	}, platforms...)
 }
 

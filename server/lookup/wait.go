@@ -78,9 +78,6 @@ func (s *Service) WaitLate(ctx context.Context, subject phone.Subject, id string
 		if err != nil || l.Revision > since || l.Complete && !l.AwaitsLate(time.Now()) {
 			return l, err
 		}
-		if l.Complete {
-			changed = nil // the run's own last change is over
-		}
 		if final == nil {
 			end := time.NewTimer(time.Until(l.FinalBy))
 			defer end.Stop()
