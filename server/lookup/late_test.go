@@ -2,7 +2,6 @@ package lookup_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -10,55 +9,8 @@ import (
 	"time"
 
 	"github.com/tongcha/tongcha/server/lookup"
-	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
 )
-
-// outbox takes the messages that late answers are in.
-type outbox struct {
-	mu   sync.Mutex
-	sent []string // the number and the time of the lookup
-	err  error
-}
-
-func (o *outbox) LateAnswersIn(_ context.Context, to phone.Number, asked time.Time) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.sent = append(o.sent, to.E164()+" "+asked.UTC().Format(time.RFC3339))
-	return o.err
-}
-
-func (o *outbox) count() int {
-	synctest.Wait()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.sent)
-}
-
-// carrier says what its fields say.
-type carrier struct {
-	mu     sync.Mutex
-	change platform.HolderChange
-	err    error
-	asked  []time.Time // the since of each question
-}
-
-func (c *carrier) Attest(context.Context, phone.Number, phone.IDSuffix) (platform.Attestation, time.Time, error) {
-	return platform.AttestUnknown, time.Time{}, nil
-}
-
-func (c *carrier) CheckHolder(_ context.Context, _ phone.Number, since time.Time) (platform.HolderChange, time.Time, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asked = append(c.asked, since)
-	return c.change, time.Time{}, c.err
-}
-
-func (c *carrier) say(change platform.HolderChange, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.change, c.err = change, err
-}
 
 // run lets the hub ask again until stop is called.
 func (h *hub) run() (stop func()) {
@@ -363,124 +315,6 @@ func TestUnfitIsNotAsked(t *testing.T) {
 	}, dead.peer)
 }
 
-func TestHolderChanged(t *testing.T) {
-	flaky := newFlaky("flaky")
-	telco := new(carrier)
-	inLate(t, func(h *hub) { h.carrier = telco }, func(h *hub, _ func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		telco.say(platform.ChangeHands, nil)
-		time.Sleep(30 * time.Minute)
-		flaky.comeBack()
-		n := len(flaky.questions())
-		time.Sleep(40 * time.Hour)
-		got := h.get(r, l.ID)
-		if h.outbox.count() != 0 || !got.Number.IsZero() {
-			h.Errorf("%d messages to the next holder, number %v", h.outbox.count(), got.Number)
-		}
-		if len(flaky.questions()) > n+1 { // one within the first hour
-			h.Errorf("asked %d times after the number changed hands", len(flaky.questions())-n)
-		}
-		telco.mu.Lock()
-		defer telco.mu.Unlock()
-		if len(telco.asked) == 0 || !telco.asked[0].Equal(l.CreateTime) {
-			h.Errorf("the carrier was asked about %v", telco.asked)
-		}
-	}, flaky.peer)
-}
-
-// TestHolderChangedLater: within the first hours the number is asked about, then
-// it changes hands: no platform hears of it any more.
-func TestHolderChangedLater(t *testing.T) {
-	dead := newFlaky("dead")
-	telco := &carrier{change: platform.ChangeNone}
-	inLate(t, func(h *hub) { h.carrier = telco }, func(h *hub, _ func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		time.Sleep(5 * time.Hour)
-		n := len(dead.questions())
-		if n < 8 {
-			h.Errorf("asked %d times in 5 hours", n)
-		}
-		telco.say(platform.ChangeHands, nil)
-		time.Sleep(10 * time.Hour)
-		if got := h.get(r, l.ID); len(dead.questions()) != n || !got.Number.IsZero() {
-			h.Errorf("asked %d times more, number %v", len(dead.questions())-n, got.Number)
-		}
-	}, dead.peer)
-}
-
-// TestCarrierOutOfReach: without its word nobody is told; with it, once. NO_DATA
-// is no change.
-func TestCarrierOutOfReach(t *testing.T) {
-	flaky := newFlaky("flaky")
-	telco := &carrier{err: &platform.CallError{Code: "UNAVAILABLE"}}
-	inLate(t, func(h *hub) { h.carrier = telco }, func(h *hub, restart func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		flaky.comeBack()
-		time.Sleep(2 * time.Hour)
-		h.states(h.get(r, l.ID), true, platform.Bound)
-		if h.outbox.count() != 0 {
-			h.Error("a message without the carrier's word")
-		}
-		restart()
-		telco.say(platform.ChangeNoData, nil)
-		time.Sleep(time.Hour)
-		if h.outbox.count() != 1 {
-			h.Errorf("%d messages", h.outbox.count())
-		}
-	}, flaky.peer)
-	dead := newFlaky("flaky")
-	telco.say(platform.ChangeNoData, &platform.CallError{Code: "UNAVAILABLE"})
-	inLate(t, func(h *hub) { h.carrier = telco }, func(h *hub, _ func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		time.Sleep(3 * time.Hour)
-		n := len(dead.questions())
-		dead.comeBack()
-		time.Sleep(time.Hour)
-		if len(dead.questions()) != n {
-			h.Error("asked although nobody knows whose number it is")
-		}
-		telco.say(platform.ChangeNone, nil)
-		time.Sleep(11 * time.Minute)
-		h.states(h.get(r, l.ID), true, platform.Bound)
-	}, dead.peer)
-}
-
-// TestMessageFails: a message is claimed before it leaves, and never tried again.
-func TestMessageFails(t *testing.T) {
-	flaky := newFlaky("flaky")
-	inLate(t, nil, func(h *hub, restart func()) {
-		h.outbox.err = errors.New("no credit")
-		h.start(h.request("alice"))
-		flaky.comeBack()
-		time.Sleep(time.Hour)
-		restart()
-		time.Sleep(30 * time.Hour)
-		if h.outbox.count() != 1 {
-			h.Errorf("%d messages", h.outbox.count())
-		}
-	}, flaky.peer)
-}
-
-// TestMessagesPerDay: whoever lets platforms stay silent can't make a number
-// ring all day.
-func TestMessagesPerDay(t *testing.T) {
-	flaky := newFlaky("flaky")
-	inLate(t, nil, func(h *hub, _ func()) {
-		for range 5 {
-			h.start(h.request("alice"))
-		}
-		flaky.comeBack()
-		time.Sleep(time.Hour)
-		if h.outbox.count() != 3 {
-			h.Errorf("%d messages, want 3", h.outbox.count())
-		}
-	}, flaky.peer)
-}
-
 // TestStopCutsOffARound: what a stop cuts off costs no gap and is asked again.
 func TestStopCutsOffARound(t *testing.T) {
 	dead := newFlaky("dead")
@@ -515,84 +349,6 @@ func TestReasksEndWithTheStore(t *testing.T) {
 		}
 		h.open()
 	})
-}
-
-func TestWaitLate(t *testing.T) {
-	one, two := newFlaky("one"), newFlaky("two")
-	inLate(t, nil, func(h *hub, _ func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		wait := func(d time.Duration, since int) lookup.Lookup {
-			h.Helper()
-			got, err := h.service.WaitLate(h.Context(), r.Subject, l.ID, d, since)
-			h.check(err)
-			return got
-		}
-		end := wait(time.Hour, 3) // two silences, then the end
-		if !end.Complete || !end.AwaitsLate(time.Now()) || time.Since(l.CreateTime) != 2500*time.Millisecond {
-			h.Errorf("the end: %+v after %v", end, time.Since(l.CreateTime))
-		}
-		if got := wait(time.Second, end.Revision); got.Revision != end.Revision || time.Since(l.CreateTime) != 3500*time.Millisecond {
-			h.Errorf("no change: %d after %v", got.Revision, time.Since(l.CreateTime))
-		}
-		one.comeBack()
-		first := wait(time.Hour, end.Revision)
-		if d := one.questions()[1].at; first.Revision != end.Revision+1 || !first.AwaitsLate(time.Now()) || time.Since(d) != 2500*time.Millisecond {
-			h.Errorf("the first: %d, %v after it was asked", first.Revision, time.Since(d))
-		}
-		began := time.Now()
-		last := wait(48*time.Hour, first.Revision)
-		if last.Revision != first.Revision || last.AwaitsLate(time.Now()) || !time.Now().Equal(l.FinalBy) {
-			h.Errorf("the last: %d, %v later, final by %v", last.Revision, time.Since(began), l.FinalBy)
-		}
-		wait(time.Hour, 99)
-		if !time.Now().Equal(l.FinalBy) {
-			h.Error("it waits although nothing more comes")
-		}
-	}, one.peer, two.peer)
-}
-
-// TestWaitLateEnds: with the context, with the hub, and where nobody is asked
-// again.
-func TestWaitLateEnds(t *testing.T) {
-	dead := newFlaky("dead")
-	inLate(t, nil, func(h *hub, _ func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
-		defer cancel()
-		if _, err := h.service.WaitLate(ctx, r.Subject, l.ID, time.Hour, 99); !errors.Is(err, context.DeadlineExceeded) {
-			h.Errorf("cut off: %v", err)
-		}
-		began := time.Now()
-		time.AfterFunc(time.Second, func() { // the number changed hands
-			_, err := h.store.MergeLate(h.Context(), lookup.Round{LookupID: l.ID, Now: time.Now(), Stop: true})
-			h.check(err)
-		})
-		time.AfterFunc(2*time.Second, h.service.Drain)
-		if _, err := h.service.WaitLate(h.Context(), r.Subject, l.ID, time.Hour, 99); err != nil || time.Since(began) != 2*time.Second {
-			h.Errorf("drained: %v after %v", err, time.Since(began))
-		}
-		if got, err := h.service.WaitLate(h.Context(), r.Subject, l.ID, time.Hour, 99); err != nil || got.AwaitsLate(time.Now()) {
-			h.Errorf("nobody is asked again: %v", err)
-		}
-	}, dead.peer)
-}
-
-// TestWaitLateEndsWithTheHolder: who waits is told at once that nobody is asked
-// any more.
-func TestWaitLateEndsWithTheHolder(t *testing.T) {
-	dead := newFlaky("dead")
-	telco := &carrier{change: platform.ChangeNone}
-	inLate(t, func(h *hub) { h.carrier = telco }, func(h *hub, _ func()) {
-		r := h.request("alice")
-		l := h.start(r)
-		time.AfterFunc(3*time.Hour, func() { telco.say(platform.ChangeHands, nil) })
-		got, err := h.service.WaitLate(h.Context(), r.Subject, l.ID, 20*time.Hour, 99)
-		if d := time.Since(l.CreateTime); err != nil || got.AwaitsLate(time.Now()) || d < 3*time.Hour || d > 4*time.Hour+time.Minute {
-			h.Errorf("%v after %v", err, d)
-		}
-	}, dead.peer)
 }
 
 func TestNextReask(t *testing.T) {

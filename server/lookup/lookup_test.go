@@ -216,6 +216,7 @@ func TestAnswers(t *testing.T) {
 	inHub(t, func(h *hub) {
 		h.extra = []platform.Entry{{ID: "without", DisplayName: "未接入", Category: "短视频"}}
 		r := h.request("alice")
+		r.Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		l := h.start(r)
 		h.states(l, false, platform.Pending, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
 		time.Sleep(time.Second)
@@ -231,7 +232,7 @@ func TestAnswers(t *testing.T) {
 			h.Errorf("row %+v", row)
 		}
 		c := <-fast.asked
-		if c.Number != r.Number || !c.HolderSince.Equal(r.HolderSince) || !c.Deadline.Equal(l.CreateTime.Add(2500*time.Millisecond)) {
+		if c.Number != r.Number || !c.HolderSince.Equal(r.HolderSince) || !c.Deadline.Equal(l.CreateTime.Add(2500*time.Millisecond)) || c.Trace != r.Trace {
 			h.Errorf("the platform was asked %+v", c)
 		}
 		time.Sleep(time.Minute) // what comes after the deadline changes nothing
