@@ -53,6 +53,7 @@ type Config struct {
 
 	Carriers []CarrierConfig
 	Sender   verify.Sender
+	Notifier lookup.Notifier // nil: nobody is told that late answers are in
 
 	Verify       verify.Limits
 	ConfirmFloor time.Duration
@@ -152,9 +153,10 @@ func (c Config) checkNames(need needFunc) {
 // checkLimits refuses a limit of 0, which would mean none, or that nothing works.
 func (c Config) checkLimits(need needFunc) {
 	v, l := c.Verify, c.Lookup
-	need(min(v.Tries, v.CodesPerDay, v.AddressPerDay, v.SuffixPerDay, v.SuffixPerMon, l.PerSession, l.PerNumberDay, c.OrdersPerDay) > 0,
+	need(min(v.Tries, v.CodesPerDay, v.AddressPerDay, v.SuffixPerDay, v.SuffixPerMon, l.PerSession, l.PerNumberDay, c.OrdersPerDay,
+		l.ReasksPerSecond, l.ReasksAtOnce, l.LateMessagesPerDay) > 0,
 		"every limit must be at least 1; begin with DefaultConfig")
-	need(min(v.Resend, v.CodeLife, v.SessionIdle, v.SessionLife, l.PlatformDeadline, l.FinalAfter, l.KeepAfterFinal) > 0 && c.ConfirmFloor >= 0,
+	need(min(v.Resend, v.CodeLife, v.SessionIdle, v.SessionLife, l.PlatformDeadline, l.FinalAfter, l.KeepAfterFinal, l.ReaskAfter, l.ReaskEvery) > 0 && c.ConfirmFloor >= 0,
 		"every duration of a limit must be positive; begin with DefaultConfig")
 }
 

@@ -245,10 +245,12 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
 		Store: h.store, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log,
+		Carrier: carrier, Notifier: h.cfg.Notifier,
 		Observe: func(id platform.ID, a platform.Answer) {
 			h.counter.Observe(id, a)
 			h.metrics.observeAnswer(id, a)
 		},
+		ObserveLate: h.counter.ObserveLate,
 	})
 	h.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
 		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, Observe: h.metrics.observeAttempt, Logger: log,

@@ -16,7 +16,9 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
@@ -32,10 +34,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // within is how long anything may take before a test gives up on it.
 const within = 20 * time.Second
 
-// outbox keeps the newest code.
+// outbox keeps the newest code, and counts the messages that late answers are in.
 type outbox struct {
 	mu   sync.Mutex
 	code string
+	late int
+}
+
+func (o *outbox) LateAnswersIn(context.Context, phone.Number, time.Time) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.late++
+	return nil
+}
+
+func (o *outbox) told() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.late
 }
 
 func (o *outbox) SendCode(_ context.Context, _ phone.Number, code verify.Code, _ time.Duration) error {
@@ -68,7 +84,7 @@ type site struct {
 func newSite(t *testing.T, change ...func(*server.Config)) *site {
 	s := &site{T: t, outbox: new(outbox), logs: new(logtest.Log)}
 	s.cfg = goodConfig(t.TempDir())
-	s.cfg.Sender = s.outbox
+	s.cfg.Sender, s.cfg.Notifier = s.outbox, s.outbox
 	s.cfg.Logger = slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, f := range change {
 		f(&s.cfg)
@@ -214,6 +230,7 @@ type connector struct {
 
 	mu      sync.Mutex
 	asked   int
+	silent  bool        // to lookups
 	unbinds chan string // ids of orders, which then hang
 }
 
@@ -256,6 +273,12 @@ func (c *connector) Describe(context.Context, *connectorv1.DescribeRequest) (*co
 }
 
 func (c *connector) LookupBindings(_ context.Context, r *connectorv1.LookupBindingsRequest) (*connectorv1.LookupBindingsResponse, error) {
+	c.mu.Lock()
+	silent := c.silent
+	c.mu.Unlock()
+	if silent {
+		return nil, status.Error(codes.Unavailable, "not now")
+	}
 	out := new(connectorv1.LookupBindingsResponse)
 	for _, s := range r.GetSubjects() {
 		out.Answers = append(out.Answers, &connectorv1.SubjectAnswer{

@@ -113,8 +113,8 @@ func (s *site) join(address string) {
 	}
 }
 
-// order goes a person's way up to an order.
-func (s *site) order() string {
+// session goes a person's way up to a session and returns its token.
+func (s *site) session() string {
 	s.Helper()
 	var v struct{ VerificationID string }
 	s.rest("POST", "/v1/verifications", "", map[string]any{
@@ -122,16 +122,23 @@ func (s *site) order() string {
 	}, &v)
 	var open struct{ SessionToken string }
 	s.rest("POST", "/v1/verifications/"+v.VerificationID+":confirm", "", map[string]string{"code": s.outbox.last()}, &open)
+	return open.SessionToken
+}
+
+// order goes a person's way up to an order.
+func (s *site) order() string {
+	s.Helper()
+	token := s.session()
 	var l struct{ LookupID, State string }
-	s.rest("POST", "/v1/lookups", open.SessionToken, map[string]string{}, &l)
-	s.rest("GET", "/v1/lookups/"+l.LookupID+"?wait=10s&sinceRevision=1000", open.SessionToken, nil, &l)
+	s.rest("POST", "/v1/lookups", token, map[string]string{}, &l)
+	s.rest("GET", "/v1/lookups/"+l.LookupID+"?wait=10s&sinceRevision=1000", token, nil, &l)
 	var made struct {
 		Unbinds []struct {
 			UnbindID string
 			Error    any
 		}
 	}
-	s.rest("POST", "/v1/unbinds", open.SessionToken, map[string]any{"lookupId": l.LookupID, "platformIds": []string{"shop"}, "requestId": "r1"}, &made)
+	s.rest("POST", "/v1/unbinds", token, map[string]any{"lookupId": l.LookupID, "platformIds": []string{"shop"}, "requestId": "r1"}, &made)
 	if len(made.Unbinds) != 1 || made.Unbinds[0].UnbindID == "" {
 		s.Fatalf("%+v", made)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/tongcha/tongcha/server/fault"
 )
 
-// workers are what a hub does by itself while it serves: dispatch orders, flush
-// figures, forget what is over.
+// workers are what a hub does by itself while it serves: dispatch orders, ask
+// silent platforms again, flush figures, forget what is over.
 type workers struct {
 	h      *Hub
 	failed chan<- error
@@ -36,6 +36,11 @@ func (w *workers) start() {
 	w.all.Go(func() {
 		if err := w.h.dispatch.Run(w.ctx); err != nil {
 			w.failed <- fmt.Errorf("dispatcher: %w", err)
+		}
+	})
+	w.all.Go(func() {
+		if err := w.h.lookups.RunReasks(w.ctx); err != nil {
+			w.failed <- fmt.Errorf("late questions: %w", err)
 		}
 	})
 	w.all.Go(func() { w.every(flushEvery, w.flush) })

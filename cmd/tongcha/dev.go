@@ -129,7 +129,8 @@ func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error)
 	}
 	cfg.Data, cfg.MakeKeys, cfg.Logger = folder, true, log
 	cfg.HTTP, cfg.GRPC = f.http, f.grpc
-	cfg.Sender = sms.NewPrinter(out)
+	printer := sms.NewPrinter(out)
+	cfg.Sender, cfg.Notifier = printer, printer
 	cfg.OpenCoverage = true
 	cfg.Verify.Resend = time.Second
 	raise(&cfg.Verify, most)

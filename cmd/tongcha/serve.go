@@ -99,7 +99,7 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 		if err != nil {
 			return cfg, err
 		}
-		cfg.Sender = webhook
+		cfg.Sender, cfg.Notifier = webhook, webhook
 	}
 	return cfg, nil
 }

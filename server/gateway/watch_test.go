@@ -46,6 +46,24 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// The one parameter of a watch arrives; a value that is no bool is refused.
+func TestWatchUntilFinal(t *testing.T) {
+	s := openDefault(t)
+	s.hub.set(func(h *hub) { h.frames = lookups(1) })
+	for query, want := range map[string]bool{"": false, "?untilFinal=true": true, "?untilFinal=false": false} {
+		if r := s.do("GET", "/v1/lookups/L:watch"+query, ""); r.code != 200 {
+			t.Fatalf("%q: %d %s", query, r.code, r.text)
+		}
+		s.hub.set(func(h *hub) {
+			if got := h.last.(*hubv1.WatchLookupRequest).GetUntilFinal(); got != want {
+				t.Errorf("%q: until_final is %v", query, got)
+			}
+		})
+	}
+	refused(t, s, 400, fault.QueryInvalid, "GET", "/v1/lookups/L:watch?untilFinal=perhaps", "")
+	refused(t, s, 400, fault.QueryInvalid, "GET", "/v1/lookups/L:watch?untilFinal=true&untilFinal=true", "")
+}
+
 // An error after frames is the last frame; one before any is an error answer.
 func TestWatchErrors(t *testing.T) {
 	s := openDefault(t)

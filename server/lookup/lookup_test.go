@@ -70,17 +70,23 @@ type hub struct {
 	keys    *seal.Keys
 	store   *bolt.Store
 	service *lookup.Service
+	limits  lookup.Limits
 	joined  []platform.Platform
 	extra   []platform.Entry // catalogued, not joined
+	carrier platform.Carrier
+	outbox  *outbox
 
 	mu       sync.Mutex
 	observed map[platform.ID][]platform.Answer
+	late     map[platform.ID]int // late answers that were observed
 }
 
+// inHub runs a story. The platforms must be in the order of their ids.
 func inHub(t *testing.T, story func(*hub), platforms ...*peer) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		h := &hub{T: t, path: filepath.Join(dir, "hub.db"), observed: make(map[platform.ID][]platform.Answer)}
+		h := &hub{T: t, path: filepath.Join(dir, "hub.db"), observed: make(map[platform.ID][]platform.Answer), late: make(map[platform.ID]int), outbox: new(outbox)}
+		h.limits = lookup.DefaultLimits()
 		h.check(seal.Create(filepath.Join(dir, "keys.json")))
 		var err error
 		h.keys, err = seal.Load(filepath.Join(dir, "keys.json"))
@@ -107,8 +113,9 @@ func (h *hub) open() {
 	h.store, err = bolt.Open(h.path, h.keys)
 	h.check(err)
 	h.service = lookup.New(lookup.Options{
-		Store: h.store, Joined: func() []platform.Platform { return h.joined }, Catalogue: h.catalogue, MAC: h.keys,
-		Limits: lookup.DefaultLimits(), Observe: h.observe, Logger: slog.New(slog.DiscardHandler),
+		Store: h.store, Joined: h.Joined, Catalogue: h.catalogue, MAC: h.keys,
+		Limits: h.limits, Observe: h.observe, ObserveLate: h.observeLate, Carrier: h.carrier, Notifier: h.outbox,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -124,9 +131,30 @@ func (h *hub) observe(id platform.ID, a platform.Answer) {
 	h.observed[id] = append(h.observed[id], a)
 }
 
+func (h *hub) observeLate(id platform.ID, a platform.Answer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a.State.Answered() {
+		h.late[id]++
+	}
+}
+
+// join changes who has joined; they must be in the order of their ids.
+func (h *hub) join(platforms ...platform.Platform) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.joined = platforms
+}
+
+func (h *hub) Joined() []platform.Platform {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.joined
+}
+
 func (h *hub) catalogue() []platform.Entry {
 	var out []platform.Entry
-	for _, p := range h.joined {
+	for _, p := range h.Joined() {
 		e := p.Info().Entry
 		e.DisplayName, e.Category = "名称", "实用工具"
 		out = append(out, e)
@@ -186,36 +214,37 @@ func TestAnswers(t *testing.T) {
 	fast, slow := newPeer("fast", atOnce), newPeer("slow", after(time.Second))
 	dead, late := newPeer("dead", nil), newPeer("late", after(2501*time.Millisecond))
 	inHub(t, func(h *hub) {
-		h.extra = []platform.Entry{{ID: "outside", DisplayName: "未接入", Category: "短视频"}}
+		h.extra = []platform.Entry{{ID: "without", DisplayName: "未接入", Category: "短视频"}}
 		r := h.request("alice")
+		r.Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		l := h.start(r)
-		h.states(l, false, platform.Bound, platform.Pending, platform.Pending, platform.Pending, platform.NotJoined)
+		h.states(l, false, platform.Pending, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
 		time.Sleep(time.Second)
-		h.states(h.get(r, l.ID), false, platform.Bound, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
+		h.states(h.get(r, l.ID), false, platform.Pending, platform.Bound, platform.Pending, platform.Bound, platform.NotJoined)
 		time.Sleep(1500 * time.Millisecond)
 		got := h.get(r, l.ID)
-		h.states(got, true, platform.Bound, platform.Bound, platform.Silent, platform.Silent, platform.NotJoined)
+		h.states(got, true, platform.Silent, platform.Bound, platform.Silent, platform.Bound, platform.NotJoined)
 		asked, answered, silent := got.Counts()
 		if asked != 4 || answered != 2 || silent != 2 {
 			h.Errorf("counts %d, %d, %d", asked, answered, silent)
 		}
-		if row := got.Rows[0]; row.DisplayName != "名称" || row.Functions != platform.FunctionLookup || row.SelfServiceURL != "https://peer.example/" {
+		if row := got.Rows[1]; row.DisplayName != "名称" || row.Functions != platform.FunctionLookup || row.SelfServiceURL != "https://peer.example/" {
 			h.Errorf("row %+v", row)
 		}
 		c := <-fast.asked
-		if c.Number != r.Number || !c.HolderSince.Equal(r.HolderSince) || !c.Deadline.Equal(l.CreateTime.Add(2500*time.Millisecond)) {
+		if c.Number != r.Number || !c.HolderSince.Equal(r.HolderSince) || !c.Deadline.Equal(l.CreateTime.Add(2500*time.Millisecond)) || c.Trace != r.Trace {
 			h.Errorf("the platform was asked %+v", c)
 		}
-		time.Sleep(time.Minute) // the late answer comes and changes nothing
-		h.states(h.get(r, l.ID), true, platform.Bound, platform.Bound, platform.Silent, platform.Silent, platform.NotJoined)
+		time.Sleep(time.Minute) // what comes after the deadline changes nothing
+		h.states(h.get(r, l.ID), true, platform.Silent, platform.Bound, platform.Silent, platform.Bound, platform.NotJoined)
 		// What was handed out before stays as it was.
-		h.states(l, false, platform.Bound, platform.Pending, platform.Pending, platform.Pending, platform.NotJoined)
+		h.states(l, false, platform.Pending, platform.Bound, platform.Pending, platform.Pending, platform.NotJoined)
 		for _, id := range []platform.ID{"fast", "slow", "dead", "late"} {
 			if n := len(h.observed[id]); n != 1 {
 				h.Errorf("%d answers of %s were observed", n, id)
 			}
 		}
-	}, fast, slow, dead, late)
+	}, dead, fast, late, slow)
 }
 
 func TestChosenPlatforms(t *testing.T) {

@@ -8,51 +8,47 @@ import (
 	"github.com/tongcha/tongcha/server/platform"
 )
 
-// run is a lookup under way. Its calls lie in one slice and share one timer;
-// answers come in through callbacks, so that no goroutine waits for a platform.
+// run is a lookup under way, or a round of late questions of one. Its calls lie
+// in one slice and share one timer; answers come in through callbacks, so that no
+// goroutine waits for a platform.
 type run struct {
 	mu      sync.Mutex
 	l       Lookup
+	reask   time.Time // when those that stay silent are asked again; may be zero
 	pending int
-	changed chan struct{} // closed at the next change
-	ended   func(Lookup)  // called once, with the lock held: it must not block
+	changed chan struct{} // closed at the next change; nil while nobody waits for it
+	ended   func(Lookup)  // called once, with the lock held: it must not block, nor change the rows
 
 	calls []platform.Call
-	asked []platform.Platform // by call
+	asked []target // by call
 	timer *time.Timer
 }
 
-func newRun(l Lookup, ended func(Lookup)) *run {
-	l.Rows = slices.Clone(l.Rows) // which answers are written into
-	return &run{l: l, changed: make(chan struct{}), ended: ended}
+// newRun takes the lookup's rows over: answers are written into them.
+func newRun(l Lookup, reask time.Time, ended func(Lookup)) *run {
+	return &run{l: l, reask: reask, ended: ended}
 }
 
 // ask puts the question to every target and withdraws what is unanswered at the
 // deadline.
-func (r *run) ask(req Request, targets map[int]platform.Platform, deadline time.Time, observe func(platform.ID, platform.Answer)) {
-	r.pending = len(targets)
+func (r *run) ask(req Request, targets []target, deadline time.Time, observe func(platform.ID, platform.Answer)) {
+	r.pending, r.asked = len(targets), targets
 	r.calls = make([]platform.Call, len(targets))
-	r.asked = make([]platform.Platform, 0, len(targets))
-	rows := make([]int, 0, len(targets))
-	for row := range targets {
-		rows = append(rows, row)
-	}
-	slices.Sort(rows)
 	frame := r.l.Rows // whose ids are never written to, so no lock is needed
 	done := func(c *platform.Call) {
 		observe(frame[c.Row].Platform, c.Answer())
 		r.answered(c)
 	}
-	for i, row := range rows {
+	for i, t := range targets {
 		c := &r.calls[i]
-		c.Number, c.HolderSince, c.Deadline, c.Row, c.Done = req.Number, req.HolderSince, deadline, row, done
-		r.asked = append(r.asked, targets[row])
+		c.Number, c.HolderSince, c.Deadline, c.Trace = req.Number, req.HolderSince, deadline, req.Trace
+		c.Row, c.Done = t.row, done
 	}
 	r.mu.Lock()
 	r.timer = time.AfterFunc(time.Until(deadline), r.withdraw)
 	r.mu.Unlock()
 	for i := range r.calls {
-		r.asked[i].Ask(&r.calls[i])
+		r.asked[i].platform.Ask(&r.calls[i])
 	}
 }
 
@@ -61,7 +57,7 @@ func (r *run) ask(req Request, targets map[int]platform.Platform, deadline time.
 func (r *run) withdraw() {
 	for i := range r.calls {
 		if c := &r.calls[i]; !c.Finished() {
-			r.asked[i].Withdraw(c)
+			r.asked[i].platform.Withdraw(c)
 		}
 	}
 }
@@ -72,11 +68,14 @@ func (r *run) answered(c *platform.Call) {
 	defer r.mu.Unlock()
 	row := &r.l.Rows[c.Row]
 	row.State, row.Accounts, row.AnswerTime = a.State, a.Accounts, a.AnswerTime
+	if a.State == platform.Silent {
+		row.ReaskTime = r.reask
+	}
 	r.l.Revision++
 	r.notify()
 	if r.pending--; r.pending == 0 {
 		r.timer.Stop()
-		r.ended(r.copied())
+		r.ended(r.l)
 	}
 }
 
@@ -89,19 +88,25 @@ func (r *run) publish(l Lookup) {
 }
 
 func (r *run) notify() {
-	close(r.changed)
-	r.changed = make(chan struct{})
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
 }
 
 func (r *run) snapshot() Lookup {
-	l, _ := r.watch()
-	return l
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.copied()
 }
 
 // watch returns the lookup and a channel that is closed when it changes.
 func (r *run) watch() (Lookup, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
 	return r.copied(), r.changed
 }
 

@@ -42,7 +42,7 @@ func TestWaitForRevision(t *testing.T) {
 		if got := wait(time.Hour, 99); !got.Complete || time.Since(begin) != 2500*time.Millisecond {
 			h.Errorf("nothing more will come, after %v", time.Since(begin))
 		}
-	}, newPeer("slow", after(time.Second)), newPeer("dead", nil))
+	}, newPeer("dead", nil), newPeer("slow", after(time.Second)))
 }
 
 func TestWaitIsCutOff(t *testing.T) {
@@ -86,7 +86,7 @@ func TestCompleteIsOnDisk(t *testing.T) {
 		if !reflect.DeepEqual(got.Rows, shown.Rows) {
 			h.Errorf("rows %+v, shown were %+v", got.Rows, shown.Rows)
 		}
-	}, newPeer("fast", atOnce), newPeer("dead", nil), newPeer("slow", after(time.Second)))
+	}, newPeer("dead", nil), newPeer("fast", atOnce), newPeer("slow", after(time.Second)))
 }
 
 // TestCrashInTheMiddle: the lookup of a hub that crashed reads as settled, above
@@ -94,7 +94,7 @@ func TestCompleteIsOnDisk(t *testing.T) {
 func TestCrashInTheMiddle(t *testing.T) {
 	fast, slow := newPeer("fast", atOnce), newPeer("slow", after(time.Second))
 	inHub(t, func(h *hub) {
-		h.extra = []platform.Entry{{ID: "outside"}}
+		h.extra = []platform.Entry{{ID: "without"}}
 		r := h.request("alice")
 		l := h.start(r)
 		time.Sleep(time.Second)
@@ -112,7 +112,7 @@ func TestCrashInTheMiddle(t *testing.T) {
 			h.Error("nobody will ever complete it")
 		}
 		old.Close(h.Context())
-	}, fast, slow, newPeer("dead", nil))
+	}, newPeer("dead", nil), fast, slow)
 }
 
 func TestClose(t *testing.T) {

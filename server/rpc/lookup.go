@@ -12,6 +12,7 @@ import (
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/seal"
+	"github.com/tongcha/tongcha/server/verify"
 )
 
 // pollAfter is how soon a running lookup is worth another look.
@@ -69,16 +70,23 @@ func (h *handlers) WatchLookup(r *hubv1.WatchLookupRequest, stream hubv1.LookupS
 	if !seal.IsID(r.GetLookupId()) {
 		return fault.LookupNotFound.New()
 	}
-	ctx := stream.Context()
-	leave, err := h.waits.enter(sessionOf(ctx).Key)
+	session := sessionOf(stream.Context())
+	places := h.waits
+	if r.GetUntilFinal() {
+		places = h.lateWatches
+	}
+	leave, err := places.enter(session.Key)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	if r.GetUntilFinal() {
+		return h.watchLate(session, r.GetLookupId(), stream)
+	}
 	since := 0
 	for {
 		began := time.Now()
-		l, err := h.o.Lookup.Wait(ctx, sessionOf(ctx).Subject, r.GetLookupId(), maxWait, since)
+		l, err := h.o.Lookup.Wait(stream.Context(), session.Subject, r.GetLookupId(), maxWait, since)
 		if err != nil {
 			return err
 		}
@@ -91,6 +99,32 @@ func (h *handlers) WatchLookup(r *hubv1.WatchLookupRequest, stream hubv1.LookupS
 			return nil
 		}
 		if l.Revision <= since && time.Since(began) < maxWait {
+			return fault.ShuttingDown.New() // waits end early only then
+		}
+		since = l.Revision
+	}
+}
+
+// watchLate streams a lookup until no late answer is awaited any more or the
+// session ends. It sleeps until something changes, however long that takes.
+func (h *handlers) watchLate(session verify.Session, id string, stream hubv1.LookupService_WatchLookupServer) error {
+	since := 0
+	for {
+		began, left := time.Now(), time.Until(session.ExpireTime)
+		l, err := h.o.Lookup.WaitLate(stream.Context(), session.Subject, id, left, since)
+		if err != nil {
+			return err
+		}
+		news, last := l.Revision > since, l.Complete && !l.AwaitsLate(time.Now()) || time.Since(began) >= left
+		if news {
+			if err := stream.Send(&hubv1.WatchLookupResponse{Lookup: lookupMessage(l)}); err != nil {
+				return fault.RequestCanceled.Wrap(err)
+			}
+		}
+		switch {
+		case last:
+			return nil
+		case !news:
 			return fault.ShuttingDown.New() // waits end early only then
 		}
 		since = l.Revision

@@ -74,11 +74,16 @@ type Server struct {
 	health *health.Server
 	checks *limiter
 	waits  *waits
+
+	lateWatches *waits // watches that go on after their lookup is complete
 }
 
 // New returns a Server. Its health is NOT_SERVING until SetServing.
 func New(o Options) *Server {
-	s := &Server{o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)), waits: newWaits()}
+	s := &Server{
+		o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)),
+		waits: newWaits(waitsPerSession, waitsInAll), lateWatches: newWaits(lateWatchesPerSession, lateWatchesInAll),
+	}
 	s.SetServing(false)
 	return s
 }

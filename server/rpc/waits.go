@@ -14,14 +14,25 @@ const (
 	waitsInAll      = 10_000
 )
 
+// The watches for late answers that may be open at once. They last up to 15 min,
+// so that they have places of their own and take none from long polls.
+const (
+	lateWatchesPerSession = 2
+	lateWatchesInAll      = 5000
+)
+
 // waits bounds long polls and watches.
 type waits struct {
+	perSession, inAll int
+
 	mu    sync.Mutex
 	by    map[[32]byte]int // by session
 	total int
 }
 
-func newWaits() *waits { return &waits{by: make(map[[32]byte]int)} }
+func newWaits(perSession, inAll int) *waits {
+	return &waits{perSession: perSession, inAll: inAll, by: make(map[[32]byte]int)}
+}
 
 // enter takes a place, which leave gives back.
 //
@@ -29,7 +40,7 @@ func newWaits() *waits { return &waits{by: make(map[[32]byte]int)} }
 func (w *waits) enter(session [32]byte) (leave func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.by[session] >= waitsPerSession || w.total >= waitsInAll {
+	if w.by[session] >= w.perSession || w.total >= w.inAll {
 		return nil, fault.Overloaded.New().WithRetry(time.Second)
 	}
 	w.by[session]++

@@ -28,6 +28,17 @@ func text(code verify.Code, life time.Duration) string {
 	return fmt.Sprintf("【通查】验证码 %s，用于查询您的手机号码绑定了哪些账号，%d 分钟内有效。请勿告诉任何人。", code.Reveal(), int(life.Minutes()))
 }
 
+// lateText is what the person reads when the last late answer is in. It names no
+// platform: a message on a lock screen is read by others, too.
+func lateText(asked time.Time) string {
+	t := asked.In(shanghai)
+	return fmt.Sprintf("【通查】您 %d 月 %d 日的查询，此前未回复的平台现已全部答复，请打开通查查看结果。", t.Month(), t.Day())
+}
+
+// shanghai is the one time zone of all who get a message; it has had no summer
+// time since 1991.
+var shanghai = time.FixedZone("CST", 8*60*60)
+
 // Printer prints each message as a line "SMS to 138****0002: …". It is for
 // demonstrations only: whoever sees the output has the codes.
 type Printer struct {
@@ -40,9 +51,18 @@ func NewPrinter(w io.Writer) *Printer { return &Printer{w: w} }
 
 // SendCode prints the message.
 func (p *Printer) SendCode(_ context.Context, to phone.Number, code verify.Code, life time.Duration) error {
+	return p.print(to, text(code, life))
+}
+
+// LateAnswersIn prints the message.
+func (p *Printer) LateAnswersIn(_ context.Context, to phone.Number, asked time.Time) error {
+	return p.print(to, lateText(asked))
+}
+
+func (p *Printer) print(to phone.Number, text string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := fmt.Fprintf(p.w, "SMS to %s: %s\n", to.Masked(), text(code, life)); err != nil {
+	if _, err := fmt.Fprintf(p.w, "SMS to %s: %s\n", to.Masked(), text); err != nil {
 		return errors.New("sms: the message could not be printed")
 	}
 	return nil
@@ -88,7 +108,16 @@ func NewWebhook(address, tokenFile string) (*Webhook, error) {
 // error: the gateway may have the message, and a code that is on its way must
 // count, or hanging up in time would make messages free.
 func (w *Webhook) SendCode(ctx context.Context, to phone.Number, code verify.Code, life time.Duration) error {
-	body, err := json.Marshal(map[string]string{"to": to.E164(), "text": text(code, life)})
+	return w.post(ctx, to, text(code, life))
+}
+
+// LateAnswersIn posts the message. As with a code, no answer is no error.
+func (w *Webhook) LateAnswersIn(ctx context.Context, to phone.Number, asked time.Time) error {
+	return w.post(ctx, to, lateText(asked))
+}
+
+func (w *Webhook) post(ctx context.Context, to phone.Number, text string) error {
+	body, err := json.Marshal(map[string]string{"to": to.E164(), "text": text})
 	if err != nil {
 		return errors.New("sms: encode message")
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/sms"
 	"github.com/tongcha/tongcha/server/verify"
@@ -55,6 +56,48 @@ func TestPrinter(t *testing.T) {
 	if strings.Contains(line, "4567") {
 		t.Errorf("the line shows the number: %q", line)
 	}
+}
+
+// Both are ports of the packages that need them.
+var (
+	_ verify.Sender   = (*sms.Printer)(nil)
+	_ verify.Sender   = (*sms.Webhook)(nil)
+	_ lookup.Notifier = (*sms.Printer)(nil)
+	_ lookup.Notifier = (*sms.Webhook)(nil)
+)
+
+// asked is a lookup of the first minutes of 21 November in Shanghai.
+var asked = time.Date(2026, 11, 20, 16, 3, 0, 0, time.UTC)
+
+const lateText = "【通查】您 11 月 21 日的查询，此前未回复的平台现已全部答复，请打开通查查看结果。"
+
+func TestLateAnswersIn(t *testing.T) {
+	n, _ := message(t)
+	var out bytes.Buffer
+	if err := sms.NewPrinter(&out).LateAnswersIn(t.Context(), n, asked); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != "SMS to 138****0002: "+lateText+"\n" {
+		t.Errorf("printed %q", got)
+	}
+	got := make(chan map[string]string, 1)
+	w, _ := gateway(t, func(_ http.ResponseWriter, r *http.Request) {
+		var m map[string]string
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			t.Error(err)
+		}
+		got <- m
+	})
+	if err := w.LateAnswersIn(t.Context(), n, asked); err != nil {
+		t.Fatal(err)
+	}
+	if m := <-got; len(m) != 2 || m["to"] != "+8613845670002" || m["text"] != lateText {
+		t.Errorf("the gateway got %v", m)
+	}
+	harmless(t, sms.NewPrinter(fullDisk{}).LateAnswersIn(t.Context(), n, asked))
+	w, srv := gateway(t, func(http.ResponseWriter, *http.Request) { t.Error("reached") })
+	srv.Close()
+	harmless(t, w.LateAnswersIn(t.Context(), n, asked))
 }
 
 func TestPrinterInParallel(t *testing.T) {

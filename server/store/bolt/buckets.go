@@ -18,6 +18,7 @@ var (
 	bucketCounters      = []byte("counters")       // kind 0 index → record.Counter
 	bucketSessions      = []byte("sessions")       // token digest → record.Session
 	bucketLookups       = []byte("lookups")        // lookup id → record.Lookup
+	bucketReasks        = []byte("reasks")         // platform 0 time lookup-id → nothing; "" for the lookup as a whole
 	bucketRequests      = []byte("requests")       // request key → record.Request
 	bucketOrders        = []byte("orders")         // order id → record.Order
 	bucketOrdersDue     = []byte("orders_due")     // platform 0 next-time order-id → nothing; open orders
@@ -34,7 +35,7 @@ var (
 func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketPlatforms, bucketVerifications, bucketGuards, bucketCounters, bucketSessions, bucketLookups,
-		bucketRequests, bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersOpen, bucketOrdersOf,
+		bucketReasks, bucketRequests, bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersOpen, bucketOrdersOf,
 		bucketOrderTallies, bucketLookupTallies, bucketLookupDays, bucketUnbindDays, bucketExpiry,
 	}
 }

@@ -143,12 +143,28 @@ func (c *canary) verify(token string) verify.Session {
 func (c *canary) look(session verify.Session) {
 	ctx := c.Context()
 	l := lookup.Lookup{ID: seal.NewID(c.now), Subject: c.subject(), HolderSince: c.now, CreateTime: c.now, FinalBy: c.now.Add(time.Hour), Revision: 1}
+	l.Number, l.WakeTime = c.number, c.now.Add(time.Minute)
 	l.Rows = []lookup.Row{{Platform: "canary-platform", State: platform.Bound, Accounts: []platform.Account{{Ref: canaryRef, Product: canaryProduct, Period: platform.BeforeHolder}}}}
 	_, err := c.s.Create(ctx, l, lookup.Admission{
 		SessionKey: session.Key, NumberIndex: c.index(), RequestKey: c.keys.Sum("request", []byte("1")), Now: c.now, ForgetTime: c.now.Add(time.Hour),
 	})
 	c.check(err)
+	l.Complete, l.Revision = true, 2
+	l.Rows = append(l.Rows, lookup.Row{Platform: "canary-silent", State: platform.Silent, ReaskTime: c.now})
 	c.check(c.s.Merge(ctx, l))
+	due, _, err := c.s.DueReasks(ctx, lookup.DueRequest{Now: c.now, Free: func(platform.ID) int { return 1 }, Busy: func(string) bool { return false }})
+	c.check(err)
+	if len(due) != 1 || due[0].Lookup.Number != c.number {
+		c.Fatal("a late question without its number")
+	}
+	late := lookup.Row{Platform: "canary-silent", State: platform.Bound, Accounts: l.Rows[0].Accounts}
+	_, err = c.s.MergeLate(ctx, lookup.Round{LookupID: l.ID, Now: c.now, Rows: []lookup.Row{late}})
+	c.check(err)
+	told, err := c.s.ClaimMessage(ctx, lookup.Message{LookupID: l.ID, NumberIndex: c.index(), Now: c.now, PerDay: 1})
+	c.check(err)
+	if !told {
+		c.Fatal("no message")
+	}
 	_, err = c.s.Get(ctx, c.subject(), l.ID)
 	c.check(err)
 	var tally coverage.Tally

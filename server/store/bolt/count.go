@@ -17,6 +17,7 @@ const (
 	countSuffixMon = "suffixmon" // by number, 30 d
 	countLookups   = "lookups"   // by number, 24 h
 	countOrders    = "orders"    // by number, 24 h
+	countLate      = "late"      // messages about late answers, by number, 24 h
 )
 
 // used returns a counter's value and when it starts again.

@@ -16,8 +16,12 @@ var _ lookup.Store = (*Store)(nil)
 
 // Create implements lookup.Store.
 func (s *Store) Create(ctx context.Context, l lookup.Lookup, a lookup.Admission) (string, error) {
+	sealed, err := s.lookupRecord(l) // before the transaction, where others would wait for it
+	if err != nil {
+		return "", err
+	}
 	id := l.ID
-	err := s.db.Update(ctx, func(tx *group.Tx) error {
+	err = s.db.Update(ctx, func(tx *group.Tx) error {
 		before, err := repeated(tx, a.RequestKey, a.BodyDigest, a.Now)
 		if err != nil {
 			return err
@@ -35,7 +39,10 @@ func (s *Store) Create(ctx context.Context, l lookup.Lookup, a lookup.Admission)
 		if err := remember(tx, a.RequestKey, a.Now, &recordv1.Request{BodyDigest: a.BodyDigest[:], LookupId: l.ID}); err != nil {
 			return err
 		}
-		return s.saveLookup(tx, l)
+		if err := moveWakes(tx, l.ID, nil, l.Wakes()); err != nil {
+			return err
+		}
+		return save(tx, bucketLookups, []byte(l.ID), sealed)
 	})
 	return id, err
 }
@@ -69,11 +76,24 @@ func admitLookup(tx *group.Tx, a lookup.Admission) error {
 
 // Merge implements lookup.Store.
 func (s *Store) Merge(ctx context.Context, l lookup.Lookup) error {
+	sealed, err := s.lookupRecord(l)
+	if err != nil {
+		return err
+	}
 	return s.db.Update(ctx, func(tx *group.Tx) error {
-		if tx.Bucket(bucketLookups).Get([]byte(l.ID)) == nil {
-			return nil
+		r := new(recordv1.Lookup)
+		found, err := load(tx, bucketLookups, []byte(l.ID), r)
+		if err != nil || !found || int(r.GetRevision()) >= l.Revision {
+			return err
 		}
-		return s.saveLookup(tx, l)
+		before, err := s.wakesOf(l.ID, r)
+		if err != nil {
+			return err
+		}
+		if err := moveWakes(tx, l.ID, before, l.Wakes()); err != nil {
+			return err
+		}
+		return save(tx, bucketLookups, []byte(l.ID), sealed)
 	})
 }
 
@@ -95,27 +115,27 @@ func (s *Store) Get(ctx context.Context, subject phone.Subject, id string) (look
 	return l, err
 }
 
-func (s *Store) saveLookup(tx *group.Tx, l lookup.Lookup) error {
-	secret := &recordv1.LookupSecret{HolderSince: stamp(l.HolderSince)}
+func (s *Store) lookupRecord(l lookup.Lookup) (*recordv1.Lookup, error) {
+	secret := &recordv1.LookupSecret{HolderSince: stamp(l.HolderSince), PhoneNumber: l.Number.E164()}
 	for _, r := range l.Rows {
 		row := &recordv1.LookupAnswer{
 			PlatformId: string(r.Platform), DisplayName: r.DisplayName, Category: r.Category, State: int32(r.State),
 			Functions: uint32(r.Functions), SelfServiceUrl: r.SelfServiceURL, AnswerTime: stamp(r.AnswerTime),
+			Reasks: int32(r.Reasks), ReaskTime: stamp(r.ReaskTime),
 		}
 		for _, a := range r.Accounts {
 			row.Accounts = append(row.Accounts, &recordv1.LookupAccount{AccountRef: a.Ref, Product: a.Product, Period: int32(a.Period)})
 		}
 		secret.Answers = append(secret.Answers, row)
 	}
-	k := []byte(l.ID)
-	sealed, err := s.sealFor(bucketLookups, k, secret)
+	sealed, err := s.sealFor(bucketLookups, []byte(l.ID), secret)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return save(tx, bucketLookups, k, &recordv1.Lookup{
+	return &recordv1.Lookup{
 		Subject: l.Subject[:], CreateTime: stamp(l.CreateTime), FinalBy: stamp(l.FinalBy), Complete: l.Complete,
-		Revision: int32(l.Revision), Sealed: sealed,
-	})
+		Revision: int32(l.Revision), WakeTime: stamp(l.WakeTime), Sealed: sealed,
+	}, nil
 }
 
 func (s *Store) lookupFrom(id string, r *recordv1.Lookup) (lookup.Lookup, error) {
@@ -126,12 +146,20 @@ func (s *Store) lookupFrom(id string, r *recordv1.Lookup) (lookup.Lookup, error)
 	l := lookup.Lookup{
 		ID: id, Subject: phone.Subject(r.GetSubject()), HolderSince: moment(secret.GetHolderSince()),
 		CreateTime: moment(r.GetCreateTime()), FinalBy: moment(r.GetFinalBy()), Complete: r.GetComplete(), Revision: int(r.GetRevision()),
+		WakeTime: moment(r.GetWakeTime()),
+	}
+	if secret.GetPhoneNumber() != "" {
+		var err error
+		if l.Number, err = phone.ParseNumber(secret.GetPhoneNumber()); err != nil {
+			return lookup.Lookup{}, err
+		}
 	}
 	for _, a := range secret.GetAnswers() {
 		row := lookup.Row{
 			Platform: platform.ID(a.GetPlatformId()), DisplayName: a.GetDisplayName(), Category: a.GetCategory(),
 			Functions: platform.Functions(a.GetFunctions()), SelfServiceURL: a.GetSelfServiceUrl(),
 			State: platform.State(a.GetState()), AnswerTime: moment(a.GetAnswerTime()),
+			Reasks: int(a.GetReasks()), ReaskTime: moment(a.GetReaskTime()),
 		}
 		for _, x := range a.GetAccounts() {
 			row.Accounts = append(row.Accounts, platform.Account{Ref: x.GetAccountRef(), Product: x.GetProduct(), Period: platform.Period(x.GetPeriod())})

@@ -18,6 +18,15 @@ var lookupCases = map[string]func(*fixture){
 	"LookupRequestID":        lookupRequestID,
 	"LookupRepeatInParallel": lookupRepeatInParallel,
 	"LookupWithoutSession":   lookupWithoutSession,
+	"LateRound":              lateRound,
+	"LateSettlesACrash":      lateSettlesACrash,
+	"LateIndexIsExact":       lateIndexIsExact,
+	"LateRoom":               lateRoom,
+	"LateEnds":               lateEnds,
+	"LateMessageOnce":        lateMessageOnce,
+	"LateMessagesPerDay":     lateMessagesPerDay,
+	"LateOldRecord":          lateOldRecord,
+	"MergeGoesForward":       mergeGoesForward,
 }
 
 func (f *fixture) lookup(p person, at time.Time) lookup.Lookup {

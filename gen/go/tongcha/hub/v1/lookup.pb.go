@@ -369,7 +369,12 @@ func (x *GetLookupResponse) GetLookup() *Lookup {
 type WatchLookupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The lookup's id.
-	LookupId      string `protobuf:"bytes,1,opt,name=lookup_id,json=lookupId,proto3" json:"lookup_id,omitempty"`
+	LookupId string `protobuf:"bytes,1,opt,name=lookup_id,json=lookupId,proto3" json:"lookup_id,omitempty"`
+	// Optional. Whether the stream goes on after the complete frame. It then ends
+	// when no platform is silent any more, when none is asked again, at final_by,
+	// or when the session ends, at most 15 min after it began. A session may have
+	// 2 such streams open.
+	UntilFinal    bool `protobuf:"varint,2,opt,name=until_final,json=untilFinal,proto3" json:"until_final,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +414,13 @@ func (x *WatchLookupRequest) GetLookupId() string {
 		return x.LookupId
 	}
 	return ""
+}
+
+func (x *WatchLookupRequest) GetUntilFinal() bool {
+	if x != nil {
+		return x.UntilFinal
+	}
+	return false
 }
 
 // WatchLookupResponse is one revision.
@@ -464,7 +476,8 @@ type Lookup struct {
 	LookupId string `protobuf:"bytes,1,opt,name=lookup_id,json=lookupId,proto3" json:"lookup_id,omitempty"`
 	// Running or complete.
 	State LookupState `protobuf:"varint,2,opt,name=state,proto3,enum=tongcha.hub.v1.LookupState" json:"state,omitempty"`
-	// Grows with every change, from 1.
+	// Grows with every change, from 1. A platform that was silent and answers late
+	// raises it; the state stays complete.
 	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// How many platforms were asked.
 	Asked int32 `protobuf:"varint,4,opt,name=asked,proto3" json:"asked,omitempty"`
@@ -728,9 +741,11 @@ const file_tongcha_hub_v1_lookup_proto_rawDesc = "" +
 	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12%\n" +
 	"\x0esince_revision\x18\x03 \x01(\x05R\rsinceRevision\"C\n" +
 	"\x11GetLookupResponse\x12.\n" +
-	"\x06lookup\x18\x01 \x01(\v2\x16.tongcha.hub.v1.LookupR\x06lookup\"1\n" +
+	"\x06lookup\x18\x01 \x01(\v2\x16.tongcha.hub.v1.LookupR\x06lookup\"R\n" +
 	"\x12WatchLookupRequest\x12\x1b\n" +
-	"\tlookup_id\x18\x01 \x01(\tR\blookupId\"E\n" +
+	"\tlookup_id\x18\x01 \x01(\tR\blookupId\x12\x1f\n" +
+	"\vuntil_final\x18\x02 \x01(\bR\n" +
+	"untilFinal\"E\n" +
 	"\x13WatchLookupResponse\x12.\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x16.tongcha.hub.v1.LookupR\x06lookup\"\xea\x02\n" +
 	"\x06Lookup\x12\x1b\n" +

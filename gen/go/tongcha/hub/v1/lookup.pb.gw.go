@@ -115,6 +115,8 @@ func local_request_LookupService_GetLookup_0(ctx context.Context, marshaler runt
 	return msg, metadata, err
 }
 
+var filter_LookupService_WatchLookup_0 = &utilities.DoubleArray{Encoding: map[string]int{"lookup_id": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
 func request_LookupService_WatchLookup_0(ctx context.Context, marshaler runtime.Marshaler, client LookupServiceClient, req *http.Request, pathParams map[string]string) (LookupService_WatchLookupClient, runtime.ServerMetadata, error) {
 	var (
 		protoReq WatchLookupRequest
@@ -128,6 +130,12 @@ func request_LookupService_WatchLookup_0(ctx context.Context, marshaler runtime.
 	protoReq.LookupId, err = runtime.String(val)
 	if err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "lookup_id", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_LookupService_WatchLookup_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	if req.Body != nil {
 		_, _ = io.Copy(io.Discard, req.Body)

@@ -53,9 +53,12 @@ type LookupServiceClient interface {
 	//	RESOURCE_EXHAUSTED OVERLOADED: more than 16 waits of this session are open.
 	GetLookup(ctx context.Context, in *GetLookupRequest, opts ...grpc.CallOption) (*GetLookupResponse, error)
 	// WatchLookup streams every revision until the lookup is complete; the last
-	// frame is the complete one.
+	// frame is the complete one. With until_final it goes on after that, with a
+	// frame for each late answer that is in, as long as one may come.
 	//
-	// Errors: as for GetLookup.
+	// Errors: as for GetLookup, and
+	//
+	//	UNAVAILABLE SHUTTING_DOWN: the hub stops; watch again.
 	WatchLookup(ctx context.Context, in *WatchLookupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLookupResponse], error)
 }
 
@@ -135,9 +138,12 @@ type LookupServiceServer interface {
 	//	RESOURCE_EXHAUSTED OVERLOADED: more than 16 waits of this session are open.
 	GetLookup(context.Context, *GetLookupRequest) (*GetLookupResponse, error)
 	// WatchLookup streams every revision until the lookup is complete; the last
-	// frame is the complete one.
+	// frame is the complete one. With until_final it goes on after that, with a
+	// frame for each late answer that is in, as long as one may come.
 	//
-	// Errors: as for GetLookup.
+	// Errors: as for GetLookup, and
+	//
+	//	UNAVAILABLE SHUTTING_DOWN: the hub stops; watch again.
 	WatchLookup(*WatchLookupRequest, grpc.ServerStreamingServer[WatchLookupResponse]) error
 	mustEmbedUnimplementedLookupServiceServer()
 }

@@ -565,7 +565,10 @@ type Lookup struct {
 	// Grows with every change.
 	Revision int32 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	// A LookupSecret.
-	Sealed        []byte `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Sealed []byte `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// When the hub looks at the lookup as a whole again; absent where no late
+	// answer is awaited.
+	WakeTime      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=wake_time,json=wakeTime,proto3" json:"wake_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -642,13 +645,22 @@ func (x *Lookup) GetSealed() []byte {
 	return nil
 }
 
+func (x *Lookup) GetWakeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WakeTime
+	}
+	return nil
+}
+
 // LookupSecret is what a lookup found.
 type LookupSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Since when the person holds the number, where attested.
 	HolderSince *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=holder_since,json=holderSince,proto3" json:"holder_since,omitempty"`
 	// One row for every catalogued platform.
-	Answers       []*LookupAnswer `protobuf:"bytes,2,rep,name=answers,proto3" json:"answers,omitempty"`
+	Answers []*LookupAnswer `protobuf:"bytes,2,rep,name=answers,proto3" json:"answers,omitempty"`
+	// E.164; only as long as late answers may come.
+	PhoneNumber   string `protobuf:"bytes,3,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -697,6 +709,13 @@ func (x *LookupSecret) GetAnswers() []*LookupAnswer {
 	return nil
 }
 
+func (x *LookupSecret) GetPhoneNumber() string {
+	if x != nil {
+		return x.PhoneNumber
+	}
+	return ""
+}
+
 // LookupAnswer is the row of one platform.
 type LookupAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -715,7 +734,11 @@ type LookupAnswer struct {
 	// Its self-service page.
 	SelfServiceUrl string `protobuf:"bytes,7,opt,name=self_service_url,json=selfServiceUrl,proto3" json:"self_service_url,omitempty"`
 	// When it read its records.
-	AnswerTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=answer_time,json=answerTime,proto3" json:"answer_time,omitempty"`
+	AnswerTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=answer_time,json=answerTime,proto3" json:"answer_time,omitempty"`
+	// How often it was asked again in vain.
+	Reasks int32 `protobuf:"varint,9,opt,name=reasks,proto3" json:"reasks,omitempty"`
+	// When it is asked again.
+	ReaskTime     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=reask_time,json=reaskTime,proto3" json:"reask_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -802,6 +825,20 @@ func (x *LookupAnswer) GetSelfServiceUrl() string {
 func (x *LookupAnswer) GetAnswerTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.AnswerTime
+	}
+	return nil
+}
+
+func (x *LookupAnswer) GetReasks() int32 {
+	if x != nil {
+		return x.Reasks
+	}
+	return 0
+}
+
+func (x *LookupAnswer) GetReaskTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReaskTime
 	}
 	return nil
 }
@@ -1864,7 +1901,7 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x0fconsent_version\x18\b \x01(\tR\x0econsentVersion\x12%\n" +
 	"\x0econsent_scopes\x18\t \x03(\tR\rconsentScopes\x12\x16\n" +
 	"\x06sealed\x18\n" +
-	" \x01(\fR\x06sealed\"\xe6\x01\n" +
+	" \x01(\fR\x06sealed\"\x9f\x02\n" +
 	"\x06Lookup\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\fR\asubject\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1872,10 +1909,12 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\bfinal_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\afinalBy\x12\x1a\n" +
 	"\bcomplete\x18\x04 \x01(\bR\bcomplete\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x05R\brevision\x12\x16\n" +
-	"\x06sealed\x18\x06 \x01(\fR\x06sealed\"\x88\x01\n" +
+	"\x06sealed\x18\x06 \x01(\fR\x06sealed\x127\n" +
+	"\twake_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bwakeTime\"\xab\x01\n" +
 	"\fLookupSecret\x12=\n" +
 	"\fholder_since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\vholderSince\x129\n" +
-	"\aanswers\x18\x02 \x03(\v2\x1f.tongcha.record.v1.LookupAnswerR\aanswers\"\xc7\x02\n" +
+	"\aanswers\x18\x02 \x03(\v2\x1f.tongcha.record.v1.LookupAnswerR\aanswers\x12!\n" +
+	"\fphone_number\x18\x03 \x01(\tR\vphoneNumber\"\x9a\x03\n" +
 	"\fLookupAnswer\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12!\n" +
@@ -1886,7 +1925,11 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\tfunctions\x18\x06 \x01(\rR\tfunctions\x12(\n" +
 	"\x10self_service_url\x18\a \x01(\tR\x0eselfServiceUrl\x12;\n" +
 	"\vanswer_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"answerTime\"b\n" +
+	"answerTime\x12\x16\n" +
+	"\x06reasks\x18\t \x01(\x05R\x06reasks\x129\n" +
+	"\n" +
+	"reask_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\treaskTime\"b\n" +
 	"\rLookupAccount\x12\x1f\n" +
 	"\vaccount_ref\x18\x01 \x01(\tR\n" +
 	"accountRef\x12\x18\n" +
@@ -2035,29 +2078,31 @@ var file_tongcha_record_v1_record_proto_depIdxs = []int32{
 	20, // 10: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
 	20, // 11: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
 	20, // 12: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
-	20, // 13: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
-	8,  // 14: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
-	9,  // 15: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
-	20, // 16: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
-	11, // 17: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
-	20, // 18: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 19: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	20, // 20: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
-	20, // 21: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
-	20, // 22: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
-	20, // 23: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
-	14, // 24: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
-	20, // 25: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
-	20, // 26: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
-	20, // 27: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
-	19, // 28: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
-	20, // 29: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	20, // 30: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	20, // 13: tongcha.record.v1.Lookup.wake_time:type_name -> google.protobuf.Timestamp
+	20, // 14: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
+	8,  // 15: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
+	9,  // 16: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
+	20, // 17: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
+	20, // 18: tongcha.record.v1.LookupAnswer.reask_time:type_name -> google.protobuf.Timestamp
+	11, // 19: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
+	20, // 20: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 21: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	20, // 22: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
+	20, // 23: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
+	20, // 24: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
+	20, // 25: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
+	14, // 26: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
+	20, // 27: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
+	20, // 28: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
+	20, // 29: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
+	19, // 30: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
+	20, // 31: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	20, // 32: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_record_v1_record_proto_init() }
