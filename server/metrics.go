@@ -23,6 +23,8 @@ type metrics struct {
 	rpc      *prometheus.HistogramVec
 	answers  *prometheus.HistogramVec
 	attempts *prometheus.HistogramVec
+	steps    *prometheus.HistogramVec
+	sms      *prometheus.CounterVec
 }
 
 func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, error)) *metrics {
@@ -37,9 +39,16 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 		rpc:      histogram("grpc_call_seconds", "gRPC calls by method and code.", "method", "code"),
 		answers:  histogram("platform_answer_seconds", "Lookup questions by platform and outcome.", "platform", "outcome"),
 		attempts: histogram("unbind_attempt_seconds", "Unbind attempts by platform and outcome.", "platform", "outcome"),
+		steps:    histogram("record_seconds", "How long the store took to record new work, waiting for other writers included, by kind.", "kind"),
+		sms: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "tongcha", Name: "sms_total", Help: "Messages by outcome: sent, failed, or unknown where the gateway may have sent it.",
+		}, []string{"outcome"}),
+	}
+	for _, outcome := range []string{"sent", "failed", "unknown"} {
+		m.sms.WithLabelValues(outcome) // shown from the start, so that a rate can be taken
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.http, m.rpc, m.answers, m.attempts, &orderCollector{orders: orders, desc: prometheus.NewDesc(
+		m.http, m.rpc, m.answers, m.attempts, m.steps, m.sms, &orderCollector{orders: orders, desc: prometheus.NewDesc(
 			"tongcha_orders", "Unbind orders by platform and state; overdue ones are counted in their state too.", []string{"platform", "state"}, nil)})
 	return m
 }
@@ -70,6 +79,8 @@ func (m *metrics) observeAnswer(id platform.ID, a platform.Answer) {
 func (m *metrics) observeAttempt(id platform.ID, outcome string, d time.Duration) {
 	m.attempts.WithLabelValues(string(id), outcome).Observe(d.Seconds())
 }
+
+func (m *metrics) observeSMS(outcome string) { m.sms.WithLabelValues(outcome).Inc() }
 
 // orderCollector reads the order counts when they are scraped.
 type orderCollector struct {

@@ -31,6 +31,10 @@ type Options struct {
 	// whenever that changes. It runs in the platform's probing goroutine and must
 	// not call Leave, Close, or Update with another address.
 	OnDescribe func(platform.ID, platform.Functions)
+	// Span begins the span of one question below a W3C traceparent, "" where it
+	// has no parent; kind is "lookup" or "unbind". child goes with the question, end
+	// is called once, with an outcome of one word. Nil traces nothing.
+	Span func(traceparent string, id platform.ID, kind string) (child string, end func(outcome string))
 }
 
 func (o Options) withDefaults() *Options {

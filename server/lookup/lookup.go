@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
@@ -134,6 +135,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	live    map[string]*run
+	running atomic.Int64   // lookups whose answers are still coming in or being stored
 	closing chan struct{}  // closed when no more lookups start and no more waits last
 	ending  sync.WaitGroup // lookups whose last answer is being stored
 }
@@ -155,6 +157,7 @@ type Request struct {
 	SessionKey  [32]byte
 	Platforms   []platform.ID // empty: all that have joined; no repeats
 	RequestID   string        // "" for none
+	Trace       string        // W3C trace context of the request; "" where nothing is traced
 }
 
 // Start records a lookup, asks the platforms and returns at once. A repeated
@@ -251,6 +254,7 @@ func (s *Service) launch(l Lookup, req Request, targets map[int]platform.Platfor
 		return Lookup{}, fault.ShuttingDown.New()
 	}
 	s.ending.Add(1)
+	s.running.Add(1)
 	r := newRun(l, func(l Lookup) { go s.end(l) })
 	s.live[l.ID] = r
 	s.mu.Unlock()
@@ -263,6 +267,7 @@ func (s *Service) launch(l Lookup, req Request, targets map[int]platform.Platfor
 // visible until the hub stops.
 func (s *Service) end(l Lookup) {
 	defer s.ending.Done()
+	defer s.running.Add(-1)
 	l.Complete = true
 	l.Revision++
 	if err := s.o.Store.Merge(context.Background(), l); err != nil {
@@ -334,6 +339,9 @@ func (s *Service) look(ctx context.Context, subject phone.Subject, id string) (L
 	}
 	return l.settled(), nil, nil
 }
+
+// Running is how many lookups are under way. It costs nothing.
+func (s *Service) Running() int { return int(s.running.Load()) }
 
 func (s *Service) isClosing() bool {
 	select {

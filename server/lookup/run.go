@@ -46,6 +46,7 @@ func (r *run) ask(req Request, targets map[int]platform.Platform, deadline time.
 	for i, row := range rows {
 		c := &r.calls[i]
 		c.Number, c.HolderSince, c.Deadline, c.Row, c.Done = req.Number, req.HolderSince, deadline, row, done
+		c.Trace = req.Trace
 		r.asked = append(r.asked, targets[row])
 	}
 	r.mu.Lock()
