@@ -32,7 +32,7 @@ func question(ctx context.Context, items []*item) (*connectorv1.LookupBindingsRe
 	_, _ = rand.Read(refs) // never fails
 	req := &connectorv1.LookupBindingsRequest{Subjects: make([]*connectorv1.Subject, len(items))}
 	for i, it := range items {
-		s := &connectorv1.Subject{SubjectRef: refs[i*refSize : (i+1)*refSize], PhoneNumber: it.call.Number.E164()}
+		s := &connectorv1.Subject{SubjectRef: refs[i*refSize : (i+1)*refSize], PhoneNumber: it.call.Number.E164(), Traceparent: it.trace}
 		if since := it.call.HolderSince; !since.IsZero() {
 			s.HolderSince = timestamppb.New(since)
 		}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tongcha/tongcha/server/platform"
@@ -15,6 +16,9 @@ type item struct {
 	asked time.Time
 	place *list.Element // where it waits; nil once it was sent
 	batch *batch        // what it was sent in; nil while it waits
+	trace string        // W3C traceparent of its span; "" where nothing is traced
+	end   func(string)  // ends the span; nil where nothing is traced
+	ended atomic.Bool
 }
 
 // batch is one LookupBindings in flight.
@@ -39,8 +43,9 @@ type queue struct {
 	// at the latest deadline of the items.
 	send     func(context.Context, []*item) []platform.Answer
 	maxBatch func() int
-	slots    int // batches in flight at least
-	limit    int // items waiting at most
+	span     func(parent string) (child string, end func(string)) // nil: nothing is traced
+	slots    int                                                  // batches in flight at least
+	limit    int                                                  // items waiting at most
 	parent   context.Context
 
 	mu      sync.Mutex
@@ -78,6 +83,9 @@ func (q *queue) ask(c *platform.Call) {
 		return
 	}
 	it := &item{call: c, asked: now}
+	if q.span != nil {
+		it.trace, it.end = q.span(c.Trace)
+	}
 	it.place = q.waiting.PushBack(it)
 	q.items[c] = it
 	b, late := q.take(now)
@@ -200,4 +208,18 @@ func silence(items []*item) {
 func (it *item) finish(a platform.Answer) {
 	a.Took = time.Since(it.asked)
 	it.call.Finish(a)
+	if it.end != nil && it.ended.CompareAndSwap(false, true) {
+		it.end(outcome(a))
+	}
+}
+
+// outcome is an answer in one word.
+func outcome(a platform.Answer) string {
+	switch {
+	case a.Malformed:
+		return "malformed"
+	case a.State.Answered():
+		return "answered"
+	}
+	return "silent"
 }

@@ -53,6 +53,9 @@ func newRemote(opts *Options, e platform.Entry) (*remote, error) {
 	r.info.Store(&platform.Info{Entry: e, MaxBatch: 1, Health: platform.HealthUnknown})
 	r.queue.send, r.queue.maxBatch, r.queue.parent = r.lookup, r.batchSize, r.ctx
 	r.queue.slots, r.queue.limit = opts.MaxInFlight, opts.MaxQueued
+	if opts.Span != nil {
+		r.queue.span = func(parent string) (string, func(string)) { return opts.Span(parent, e.ID, "lookup") }
+	}
 	r.queue.items = make(map[*platform.Call]*item)
 	r.prober.Go(r.probe)
 	return r, nil

@@ -2,9 +2,11 @@ package link
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
@@ -22,6 +24,13 @@ const (
 func (r *remote) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
 	ctx, end := r.within(ctx, callWithin)
 	defer end()
+	ctx, done := r.unbindSpan(ctx)
+	rep, err := r.unbind(ctx, o)
+	done(err)
+	return rep, err
+}
+
+func (r *remote) unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
 	req := &connectorv1.RequestUnbindRequest{
 		OrderId:     o.OrderID,
 		PhoneNumber: o.Number.E164(),
@@ -44,11 +53,35 @@ func (r *remote) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.R
 func (r *remote) UnbindStatus(ctx context.Context, orderID string) (platform.Report, error) {
 	ctx, end := r.within(ctx, callWithin)
 	defer end()
+	ctx, done := r.unbindSpan(ctx)
+	rep, err := r.unbindStatus(ctx, orderID)
+	done(err)
+	return rep, err
+}
+
+func (r *remote) unbindStatus(ctx context.Context, orderID string) (platform.Report, error) {
 	resp, err := r.client.GetUnbind(ctx, &connectorv1.GetUnbindRequest{OrderId: orderID})
 	if err != nil {
 		return platform.Report{}, r.failed(err)
 	}
 	return checkReport(resp.GetResult(), time.Now())
+}
+
+// unbindSpan begins the span of one attempt, which goes with the call as
+// metadata. done ends it with the code of the error, a *platform.CallError.
+func (r *remote) unbindSpan(ctx context.Context) (_ context.Context, done func(error)) {
+	if r.opts.Span == nil {
+		return ctx, func(error) {}
+	}
+	child, end := r.opts.Span("", r.info.Load().ID, "unbind")
+	return metadata.AppendToOutgoingContext(ctx, "traceparent", child), func(err error) {
+		outcome := "answered"
+		var ce *platform.CallError
+		if errors.As(err, &ce) {
+			outcome = ce.Code
+		}
+		end(outcome)
+	}
 }
 
 // failed is callError, but a call that ended because the platform left could be
