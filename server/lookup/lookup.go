@@ -267,10 +267,11 @@ func (s *Service) launch(l Lookup, req Request, targets map[int]platform.Platfor
 // visible until the hub stops.
 func (s *Service) end(l Lookup) {
 	defer s.ending.Done()
-	defer s.running.Add(-1)
 	l.Complete = true
 	l.Revision++
-	if err := s.o.Store.Merge(context.Background(), l); err != nil {
+	err := s.o.Store.Merge(context.Background(), l)
+	s.running.Add(-1) // before anybody sees that it has ended
+	if err != nil {
 		s.o.Logger.Error("lookup not stored", "error", err)
 		s.publish(l)
 		return
