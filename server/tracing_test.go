@@ -228,7 +228,7 @@ func texts(spans tracetest.SpanStubs) []string {
 	var out []string
 	add := func(all []attribute.KeyValue) {
 		for _, a := range all {
-			out = append(out, string(a.Key), a.Value.Emit())
+			out = append(out, string(a.Key), a.Value.String())
 		}
 	}
 	for _, s := range spans {
