@@ -85,6 +85,9 @@ func (c *Catalogue) Info(id platform.ID) (platform.Info, bool) {
 	return p.Info(), true
 }
 
+// Load says how busy a platform is; false for one that hasn't joined.
+func (c *Catalogue) Load(id platform.ID) (platform.Load, bool) { return c.roster.Load(id) }
+
 // Functions is what the platform offers; none unless it has joined. A suspended
 // platform still takes orders: they wait until it is resumed.
 func (c *Catalogue) Functions(id platform.ID) platform.Functions {

@@ -86,7 +86,32 @@ func platformTable(p *adminv1.Platform) table {
 		{"max batch", strconv.Itoa(int(p.GetMaxBatch()))},
 		{"added", when(p.GetAddTime())},
 		{"last seen", when(p.GetLastSeenTime())},
+		{"breaker", breakerText(p.GetLoad())},
+		{"lookups", loadText(p.GetLoad())},
 	}
+}
+
+// breakerText says whether the platform is asked.
+func breakerText(l *adminv1.PlatformLoad) string {
+	switch l.GetBreaker() {
+	case "OPEN":
+		return "OPEN: it answered nothing for a while; next try " + when(l.GetBreakerUntil())
+	case "HALF_OPEN":
+		return "HALF_OPEN: one question was let through and decides"
+	}
+	return dash(l.GetBreaker())
+}
+
+// loadText says in one line how lookups go.
+func loadText(l *adminv1.PlatformLoad) string {
+	if l == nil {
+		return "-"
+	}
+	p95 := "too few answers for a p95"
+	if l.P95AnswerMillis != nil {
+		p95 = fmt.Sprintf("p95 %d ms", l.GetP95AnswerMillis())
+	}
+	return fmt.Sprintf("%s, %d open of %d, %d waiting, %s, %d asked, %d copies", strings.ToLower(l.GetTransport()), l.GetOpen(), l.GetLimit(), l.GetWaiting(), p95, l.GetAsked(), l.GetHedged())
 }
 
 func newPlatformAdd() *cobra.Command {

@@ -39,6 +39,8 @@ type Catalogue interface {
 	Known(platform.ID) (platform.Info, bool)
 	// All returns every catalogued platform, ordered by id.
 	All() []platform.Info
+	// Load says how busy a platform is; false for one that hasn't joined.
+	Load(platform.ID) (platform.Load, bool)
 }
 
 // Orders is what an operator sees of the queue.
@@ -122,14 +124,14 @@ func (s *service) AddPlatform(ctx context.Context, r *adminv1.AddPlatformRequest
 	if err != nil {
 		return nil, fmt.Errorf("add platform: %w", err)
 	}
-	return &adminv1.AddPlatformResponse{Platform: platformMessage(info)}, nil
+	return &adminv1.AddPlatformResponse{Platform: s.platformMessage(info)}, nil
 }
 
 // ListPlatforms implements admin.v1.AdminService.
 func (s *service) ListPlatforms(context.Context, *adminv1.ListPlatformsRequest) (*adminv1.ListPlatformsResponse, error) {
 	resp := new(adminv1.ListPlatformsResponse)
 	for _, info := range s.o.Catalogue.All() {
-		resp.Platforms = append(resp.Platforms, platformMessage(info))
+		resp.Platforms = append(resp.Platforms, s.platformMessage(info))
 	}
 	return resp, nil
 }
@@ -140,7 +142,7 @@ func (s *service) GetPlatform(_ context.Context, r *adminv1.GetPlatformRequest) 
 	if !ok {
 		return nil, fault.PlatformUnknown.On("platformId")
 	}
-	return &adminv1.GetPlatformResponse{Platform: platformMessage(info)}, nil
+	return &adminv1.GetPlatformResponse{Platform: s.platformMessage(info)}, nil
 }
 
 // SuspendPlatform implements admin.v1.AdminService.
@@ -152,7 +154,7 @@ func (s *service) SuspendPlatform(ctx context.Context, r *adminv1.SuspendPlatfor
 	if err != nil {
 		return nil, fmt.Errorf("suspend platform: %w", err)
 	}
-	return &adminv1.SuspendPlatformResponse{Platform: platformMessage(info)}, nil
+	return &adminv1.SuspendPlatformResponse{Platform: s.platformMessage(info)}, nil
 }
 
 // ResumePlatform implements admin.v1.AdminService.
@@ -161,10 +163,10 @@ func (s *service) ResumePlatform(ctx context.Context, r *adminv1.ResumePlatformR
 	if err != nil {
 		return nil, fmt.Errorf("resume platform: %w", err)
 	}
-	return &adminv1.ResumePlatformResponse{Platform: platformMessage(info)}, nil
+	return &adminv1.ResumePlatformResponse{Platform: s.platformMessage(info)}, nil
 }
 
-func platformMessage(i platform.Info) *adminv1.Platform {
+func (s *service) platformMessage(i platform.Info) *adminv1.Platform {
 	state := "CATALOGUED"
 	switch {
 	case i.Suspended:
@@ -175,7 +177,7 @@ func platformMessage(i platform.Info) *adminv1.Platform {
 	return &adminv1.Platform{
 		PlatformId: string(i.ID), DisplayName: i.DisplayName, Category: i.Category, State: state, Address: i.Address, Health: string(i.Health),
 		Problem: i.Problem, Functions: i.Functions.Names(), UnbindMode: string(i.UnbindMode), MaxBatch: int32(i.MaxBatch), AddTime: stamp(i.AddTime),
-		LastSeenTime: stamp(i.LastSeen), Products: i.Products, SuspendReason: i.SuspendReason,
+		LastSeenTime: stamp(i.LastSeen), Products: i.Products, SuspendReason: i.SuspendReason, Load: s.loadMessage(i.ID),
 	}
 }
 

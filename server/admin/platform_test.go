@@ -27,6 +27,10 @@ func TestPlatformsThroughTheirLife(t *testing.T) {
 	added, err := d.AddPlatform(t.Context(), shop())
 	d.must(err)
 	p := added.GetPlatform()
+	if l := p.GetLoad(); l.GetBreaker() != "OPEN" || l.GetBreakerUntil() == nil || l.GetTransport() != "STREAM" || l.GetOpen() != 3 || l.GetLimit() != 64 ||
+		l.GetP95AnswerMillis() != 21 || l.GetAsked() != 5 || l.GetSent() != 7 || l.GetHedged() != 1 {
+		t.Errorf("load %v", l)
+	}
 	if p.GetState() != "JOINED" || p.GetDisplayName() != "购物" || p.GetHealth() != "SERVING" || p.GetMaxBatch() != 8 || p.GetAddTime() == nil || p.GetLastSeenTime() == nil {
 		t.Errorf("added: %v", p)
 	}
@@ -66,7 +70,7 @@ func TestUnknownPlatforms(t *testing.T) {
 	}
 	d.catalogue.by["listed"] = platform.Info{Entry: platform.Entry{ID: "listed"}, Health: platform.HealthUnknown}
 	got, err := d.GetPlatform(t.Context(), &adminv1.GetPlatformRequest{PlatformId: "listed"})
-	if err != nil || got.GetPlatform().GetState() != "CATALOGUED" || got.GetPlatform().AddTime != nil {
+	if err != nil || got.GetPlatform().GetState() != "CATALOGUED" || got.GetPlatform().GetLoad() != nil || got.GetPlatform().AddTime != nil {
 		t.Errorf("%v %v", got, err)
 	}
 }

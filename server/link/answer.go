@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -20,17 +21,15 @@ const (
 )
 
 // checkAnswers reads the answers to a batch. An answer outside the contract is
-// malformed and spoils no other, but without one answer for each item nothing
+// malformed and spoils no other, but without one answer for each question nothing
 // says which is whose, and all are.
-func checkAnswers(items []*item, refs []byte, answers []*connectorv1.SubjectAnswer, now time.Time) []platform.Answer {
-	malformed := platform.Answer{State: platform.Silent, Malformed: true}
-	if len(answers) != len(items) {
-		return all(items, malformed)
+func checkAnswers(taken []*question, answers []*connectorv1.SubjectAnswer, now time.Time) []platform.Answer {
+	if len(answers) != len(taken) {
+		return all(taken, malformed)
 	}
-	out := make([]platform.Answer, len(items))
+	out := make([]platform.Answer, len(taken))
 	for i, a := range answers {
-		ref := refs[i*refSize : (i+1)*refSize]
-		got, ok := checkAnswer(a, ref, !items[i].call.HolderSince.IsZero(), now)
+		got, ok := checkAnswer(a, taken[i].ref[:], !taken[i].item.call.HolderSince.IsZero(), now)
 		if !ok {
 			got = malformed
 		}
@@ -58,14 +57,17 @@ func checkAnswer(a *connectorv1.SubjectAnswer, ref []byte, split bool, now time.
 		return platform.Answer{}, false
 	}
 	accounts := make([]platform.Account, n)
-	seen := make(map[string]bool, n)
 	for i, acc := range a.GetAccounts() {
-		if accounts[i], ok = checkAccount(acc, split); !ok || seen[accounts[i].Ref] {
+		if accounts[i], ok = checkAccount(acc, split); !ok || names(accounts[:i], accounts[i].Ref) {
 			return platform.Answer{}, false
 		}
-		seen[accounts[i].Ref] = true
 	}
 	return platform.Answer{State: state, Accounts: accounts, AnswerTime: when}, true
+}
+
+// names reports whether one of the accounts, 50 at most, has the reference.
+func names(accounts []platform.Account, ref string) bool {
+	return slices.ContainsFunc(accounts, func(a platform.Account) bool { return a.Ref == ref })
 }
 
 // stateOf maps a state. NOT_IN_TIME is within the contract, and silence.

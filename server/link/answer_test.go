@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
-	"github.com/tongcha/tongcha/server/link"
 	"github.com/tongcha/tongcha/server/platform"
 )
 
@@ -66,7 +65,7 @@ func TestMalformedAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var spoil func(*connectorv1.SubjectAnswer)
-		hold := make(chan struct{})
+		var hold chan struct{}
 		w.connector(&connector{lookup: func(_ context.Context, r *connectorv1.LookupBindingsRequest) (*connectorv1.LookupBindingsResponse, error) {
 			if len(r.GetSubjects()) == 1 {
 				<-hold
@@ -79,11 +78,11 @@ func TestMalformedAnswers(t *testing.T) {
 		_, p := w.shop()
 		for name, f := range malformations() {
 			synctest.Wait() // every slot is free
-			spoil = f
-			for range 4 { // fill the slots, so that the next two share a batch
-				ask(t, p, time.Second)
-			}
+			spoil, hold = f, make(chan struct{})
+			fill(t, p, 4, time.Second) // so that the next two share a batch
 			bad, good := ask(t, p, time.Minute), ask(t, p, time.Minute)
+			synctest.Wait()
+			close(hold)
 			if a := bad.wait(); a.State != platform.Silent || !a.Malformed || a.Accounts != nil {
 				t.Errorf("%s: %+v", name, a)
 			}
@@ -91,7 +90,6 @@ func TestMalformedAnswers(t *testing.T) {
 				t.Errorf("%s spoiled its neighbour: %+v", name, a)
 			}
 		}
-		close(hold)
 	})
 }
 
@@ -150,10 +148,8 @@ func TestOutOfOrder(t *testing.T) {
 			}
 			return out, nil
 		}})
-		_, p := w.shop(func(o *link.Options) { o.MaxInFlight = 4 })
-		for range 4 {
-			ask(t, p, time.Second)
-		}
+		_, p := w.shop()
+		fill(t, p, 4, time.Second)
 		first, middle, last := ask(t, p, time.Second), ask(t, p, time.Second), ask(t, p, time.Second)
 		if a, b, c := first.wait(), middle.wait(), last.wait(); !a.Malformed || b.State != platform.Bound || !c.Malformed {
 			t.Errorf("%+v %+v %+v", a, b, c)

@@ -23,11 +23,21 @@ func bounded(n int) []grpc.CallOption {
 	}
 }
 
-// countingCodec counts the parts of a LookupBindingsResponse before the codec
-// below decodes it.
+// boundedStream is bounded for the frames of a stream, which may answer any of the
+// open questions.
+func boundedStream() []grpc.CallOption {
+	return []grpc.CallOption{
+		grpc.MaxCallRecvMsgSize(receiveLimit),
+		grpc.ForceCodecV2(countingCodec{encoding.GetCodecV2(proto.Name), 0}),
+	}
+}
+
+// countingCodec counts the parts of a message before the codec below decodes it:
+// a LookupBindingsResponse of at most so many answers, or, where most is 0, a
+// frame of a stream.
 type countingCodec struct {
 	encoding.CodecV2
-	most int // answers
+	most int
 }
 
 var errTooManyParts = errors.New("more answers or accounts than were asked for")
@@ -35,10 +45,18 @@ var errTooManyParts = errors.New("more answers or accounts than were asked for")
 // Unmarshal decodes data into v. Some accounts too many are left for the check of
 // the answer, which spoils no other.
 func (c countingCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	if !fits(data.Materialize(), 1, c.most, func(answer []byte) bool { return fits(answer, 4, 4*maxAccounts, nil) }) {
+	if !c.fits(data.Materialize()) {
 		return errTooManyParts
 	}
 	return c.CodecV2.Unmarshal(data, v)
+}
+
+func (c countingCodec) fits(message []byte) bool {
+	fewAccounts := func(answer []byte) bool { return fits(answer, 4, 4*maxAccounts, nil) }
+	if c.most > 0 {
+		return fits(message, 1, c.most, fewAccounts)
+	}
+	return fits(message, 1, mostOpen, func(answer []byte) bool { return fits(answer, 2, 1, fewAccounts) })
 }
 
 // fits reports whether a message holds at most so many values of a field, each

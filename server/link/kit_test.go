@@ -87,7 +87,7 @@ func (w *world) dialOptions() link.Dial {
 }
 
 func (w *world) options() link.Options {
-	return link.Options{Dial: w.dialOptions(), Logger: slog.New(slog.NewTextHandler(w.logs, nil))}
+	return link.Options{Dial: w.dialOptions(), MaxInFlight: 4, Logger: slog.New(slog.NewTextHandler(w.logs, nil))}
 }
 
 // listen opens an address; the listener is closed with the test.
@@ -121,7 +121,7 @@ func (w *world) serve(address string, config *tls.Config, register func(*grpc.Se
 }
 
 // connector serves c as the platform "shop" at shopAt.
-func (w *world) connector(c *connector) (stop func()) {
+func (w *world) connector(c connectorv1.ConnectorServiceServer) (stop func()) {
 	return w.serve(shopAt, pki.ServerConfig(issue(w.t, w.ca, pki.RolePlatform, "shop", 0), domain), func(s *grpc.Server) {
 		connectorv1.RegisterConnectorServiceServer(s, c)
 	})
@@ -238,6 +238,17 @@ func ask(t *testing.T, p platform.Platform, within time.Duration) *question {
 	q := newQuestion(t, within)
 	p.Ask(&q.Call)
 	return q
+}
+
+// fill asks n questions so that each goes alone.
+func fill(t *testing.T, p platform.Platform, n int, within time.Duration) []*question {
+	t.Helper()
+	var out []*question
+	for range n {
+		out = append(out, ask(t, p, within))
+		synctest.Wait()
+	}
+	return out
 }
 
 func newQuestion(t *testing.T, within time.Duration) *question {

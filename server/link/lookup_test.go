@@ -56,8 +56,8 @@ func TestAskGathersBatches(t *testing.T) {
 		w, g := newWorld(t), newGate()
 		w.connector(&connector{lookup: g.lookup})
 		_, p := w.shop()
-		var qs []*question
-		for range 4 + 16 + 3 {
+		qs := fill(t, p, 4, 2500*time.Millisecond)
+		for range 16 + 3 {
 			qs = append(qs, ask(t, p, 2500*time.Millisecond))
 		}
 		synctest.Wait()
@@ -128,10 +128,7 @@ func TestWithdraw(t *testing.T) {
 		w, g := newWorld(t), newGate()
 		w.connector(&connector{lookup: g.lookup})
 		_, p := w.shop()
-		var flying []*question
-		for range 4 {
-			flying = append(flying, ask(t, p, 2*time.Second))
-		}
+		flying := fill(t, p, 4, 2*time.Second)
 		queued, other := ask(t, p, 2*time.Second), ask(t, p, 2*time.Second)
 		synctest.Wait()
 
@@ -172,10 +169,7 @@ func TestWithdrawnCallDoesNotCancelItsBatch(t *testing.T) {
 		w, g := newWorld(t), newGate()
 		w.connector(&connector{lookup: g.lookup})
 		_, p := w.shop(func(o *link.Options) { o.MaxInFlight = 1 })
-		var first []*question
-		for range 4 { // 64/16 slots
-			first = append(first, ask(t, p, time.Second))
-		}
+		first := fill(t, p, 4, time.Second) // 64/16 slots
 		a, b, c := ask(t, p, 10*time.Second), ask(t, p, 10*time.Second), ask(t, p, 10*time.Second)
 		for _, q := range first {
 			q.wait()
@@ -207,10 +201,7 @@ func TestDeadlines(t *testing.T) {
 		if a := ask(t, p, 0).wait(); a.State != platform.Silent || time.Since(start) != 0 {
 			t.Errorf("past deadline: %+v", a)
 		}
-		var qs []*question
-		for range 4 {
-			qs = append(qs, ask(t, p, 2*time.Second))
-		}
+		qs := fill(t, p, 4, 2*time.Second)
 		late, sent := ask(t, p, time.Second), ask(t, p, 3*time.Second)
 		for _, q := range qs {
 			if a := q.wait(); a.State != platform.Silent || a.Malformed || a.Took != 2*time.Second {
@@ -237,8 +228,8 @@ func TestQueueIsBounded(t *testing.T) {
 		w, g := newWorld(t), newGate()
 		w.connector(&connector{lookup: g.lookup})
 		_, p := w.shop(func(o *link.Options) { o.MaxQueued = 10 })
-		var qs []*question
-		for range 4 + 10 {
+		qs := fill(t, p, 4, time.Second)
+		for range 10 {
 			qs = append(qs, ask(t, p, time.Second))
 		}
 		over := ask(t, p, time.Second)

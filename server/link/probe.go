@@ -82,12 +82,15 @@ func (r *remote) described(d *connectorv1.DescribeResponse) {
 		i.Functions = functionsOf(d.GetFunctions())
 		i.UnbindMode, _ = modeOf(d.GetUnbindMode())
 		i.MaxBatch = min(max(int(d.GetMaxBatch()), 1), mostBatch)
+		i.Streams = d.GetStreamBindings()
 		i.Products = productsOf(d.GetProducts())
 		i.DisplayName = cmp.Or(r.entry.DisplayName, platform.CleanText(d.GetDisplayName(), maxName))
 		i.SelfServiceURL = cmp.Or(r.entry.SelfServiceURL, pageOrNone(d.GetSelfServiceUrl()))
 		i.Health, i.Problem, i.Unfit, i.LastSeen = platform.HealthServing, "", false, time.Now()
 	})
+	r.badStarts.Store(0)
 	if before.Health != platform.HealthServing {
+		r.queue.serves()
 		r.log.Info("platform is serving")
 	}
 	now := r.Info().Functions

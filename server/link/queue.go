@@ -1,225 +1,389 @@
 package link
 
 import (
-	"container/list"
 	"context"
+	"crypto/rand"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tongcha/tongcha/server/platform"
 )
 
-// item is one call on its way through a queue.
-type item struct {
-	call  *platform.Call
-	asked time.Time
-	place *list.Element // where it waits; nil once it was sent
-	batch *batch        // what it was sent in; nil while it waits
-	trace string        // W3C traceparent of its span; "" where nothing is traced
-	end   func(string)  // ends the span; nil where nothing is traced
-	ended atomic.Bool
+// courier carries questions to a platform. Each of them is settled, whatever
+// comes of it, by queue.answered, queue.failed or queue.lost.
+type courier interface {
+	// room is how many questions fit in now. The queue's mutex is held.
+	room() int
+	// take notes questions as on their way and sets their bearer; false when the
+	// courier came to its end meanwhile. The queue's mutex is held.
+	take([]*question) bool
+	// carry sends what was taken. It may block while the platform takes nothing
+	// in. Of withdrawn nobody waits for the answers any more.
+	carry(taken []*question, withdrawn []uint64)
 }
 
-// batch is one LookupBindings in flight.
-type batch struct {
-	items  []*item
-	live   int // items not withdrawn; guarded by the queue's mutex
-	ctx    context.Context
-	cancel context.CancelFunc
+// bearer is what an open question is under way with.
+type bearer interface {
+	// drop is told that nobody waits for a question any more. The queue's mutex
+	// is held.
+	drop(*question)
 }
 
-// queue gathers the calls of one platform into batches. A call is sent at once
-// while there is a free slot; otherwise it waits, and the batch that takes the
-// next free slot takes as many as fit. So batches grow with the load alone and
-// nothing waits for a timer.
+// queue gathers the calls of one platform and sends them by one rule: when those
+// that wait are at least an eighth of those that are open (at least one), or when
+// the oldest has waited 5 ms. An idle platform is asked at once, and frames grow
+// with the load, whichever way they are carried.
 //
-// Who ends a call: the platform's answer; or its asker, who keeps a timer for
-// all calls of a lookup and withdraws them at the deadline; or, without such an
-// asker, the batch, whose deadline is that of its latest item, and the gathering,
-// which drops what is past its own deadline. The queue has no timer per call.
+// Who ends a call: the platform's answer; its asker, who withdraws it; or the
+// queue at the call's deadline. There is no timer per call: one serves the
+// gathering, one the deadlines, and one the hedges.
 type queue struct {
-	// send asks a batch and returns one answer for each item. Its context ends
-	// at the latest deadline of the items.
-	send     func(context.Context, []*item) []platform.Answer
-	maxBatch func() int
-	span     func(parent string) (child string, end func(string)) // nil: nothing is traced
-	slots    int                                                  // batches in flight at least
-	limit    int                                                  // items waiting at most
-	parent   context.Context
+	courier func() courier // the way to go now; it may block while it connects
+	size    func() int     // questions in one frame
+	most    int            // calls waiting at most
+	ctx     context.Context
+	span    func(trace string) (child string, end func(outcome string))
+	broke   func() // the breaker opened; the mutex is held
 
-	mu      sync.Mutex
-	waiting list.List
-	items   map[*platform.Call]*item // waiting or in flight
-	flying  int
-	closed  bool
-	wg      sync.WaitGroup
+	kick chan struct{} // to the pump: something is due
+	pump sync.WaitGroup
+
+	mu        sync.Mutex
+	waiting   line
+	open      line // in the order they were sent
+	withdrawn []uint64
+	lastID    uint64
+	limiter   limiter
+	breaker   breaker
+	latency   latency
+	hedges    hedges
+	counts    platform.Counts
+	closed    bool
+
+	gathering *time.Timer // kicks when the oldest has waited long enough
+	deadlines *time.Timer
+	nextEnd   time.Time // what deadlines is set to; zero: it is not
 }
 
 const (
-	// smallSlots is how many items may be in flight where batches are small, so
-	// that a platform that takes one at a time isn't asked four at a time.
-	smallSlots = 64
-	// longestWait bounds the deadline of a batch, whatever its calls say.
+	// patience is how long a call waits for others at most.
+	patience = 5 * time.Millisecond
+	// share of the open questions that has to gather before they are sent.
+	gatherShare = 8
+	// longestWait bounds the deadline of a call, whatever it says.
 	longestWait = time.Minute
+	// mostOpen bounds the questions open at once.
+	mostOpen = 4096
 )
 
-// ask takes a call: sends it, keeps it, or finishes it as silent where the queue
-// is full or the deadline past. A call that is finished already, or known, is
-// left alone.
+func (q *queue) start() {
+	q.kick = make(chan struct{}, 1)
+	q.limiter = newLimiter(mostOpen)
+	q.gathering = stopped(q.wake)
+	q.deadlines = stopped(q.expire)
+	q.hedges.timer = stopped(q.hedge)
+	q.pump.Go(q.run)
+}
+
+// stopped is a timer that runs f once it is set.
+func stopped(f func()) *time.Timer {
+	t := time.AfterFunc(time.Hour, f)
+	t.Stop()
+	return t
+}
+
+// ask takes a call: it waits for the next frame, or is finished as silent at once
+// where the queue is full, the deadline past or the breaker open. A call that is
+// finished already, or known, is left alone.
 func (q *queue) ask(c *platform.Call) {
 	if c.Finished() {
 		return
 	}
 	now := time.Now()
-	q.mu.Lock()
-	if _, known := q.items[c]; known {
-		q.mu.Unlock()
-		return
-	}
-	if q.closed || q.waiting.Len() >= q.limit || !c.Deadline.After(now) {
-		q.mu.Unlock()
-		c.Finish(platform.Answer{State: platform.Silent})
-		return
-	}
 	it := &item{call: c, asked: now}
+	it.first.item = it
 	if q.span != nil {
 		it.trace, it.end = q.span(c.Trace)
 	}
-	it.place = q.waiting.PushBack(it)
-	q.items[c] = it
-	b, late := q.take(now)
-	if b != nil {
-		q.wg.Add(1)
+	q.mu.Lock()
+	if old, known := c.Ticket.(*item); known && old.call == c && !old.done {
+		q.mu.Unlock()
+		return
+	}
+	c.Ticket = it
+	if q.closed || q.waiting.n >= q.most || !c.Deadline.After(now) || !q.breaker.admit(it, now) {
+		it.done = true
+		q.mu.Unlock()
+		it.finish(silent, now)
+		return
+	}
+	q.hedges.earn()
+	q.counts.Asked++
+	q.waiting.push(&it.first)
+	q.bound(it, now)
+	due := q.due(now)
+	if !due && q.waiting.n == 1 {
+		q.gathering.Reset(patience)
 	}
 	q.mu.Unlock()
-	silence(late)
-	if b != nil {
-		go q.run(b)
+	if due {
+		q.wake()
 	}
+}
+
+// deadline is when the item ends at the latest.
+func (it *item) deadline() time.Time {
+	if most := it.asked.Add(longestWait); it.call.Deadline.After(most) {
+		return most
+	}
+	return it.call.Deadline
+}
+
+// bound sets the timer for the item's deadline. The mutex is held.
+func (q *queue) bound(it *item, now time.Time) {
+	if d := it.deadline(); q.nextEnd.IsZero() || d.Before(q.nextEnd) {
+		q.nextEnd = d
+		q.deadlines.Reset(d.Sub(now))
+	}
+}
+
+// due reports whether a frame should be sent. The mutex is held.
+func (q *queue) due(now time.Time) bool {
+	n := q.waiting.n
+	if n == 0 || q.limiter.room(q.open.n) <= 0 {
+		return false
+	}
+	return n*gatherShare >= q.open.n || now.Sub(q.waiting.head.item.asked) >= patience
+}
+
+// wake tells the pump that something may be due.
+func (q *queue) wake() {
+	select {
+	case q.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run is the pump: it sends frames, one after the other.
+func (q *queue) run() {
+	for {
+		for q.next() {
+		}
+		select {
+		case <-q.kick:
+		case <-q.ctx.Done():
+			return
+		}
+	}
+}
+
+// next sends one frame and reports whether there may be another.
+func (q *queue) next() bool {
+	q.mu.Lock()
+	if q.closed || !q.ready(time.Now()) {
+		q.mu.Unlock()
+		return false
+	}
+	q.mu.Unlock()
+	way := q.courier()
+	q.mu.Lock()
+	now := time.Now()
+	taken, withdrawn, late := q.gather(way, now)
+	q.mu.Unlock()
+	finishAll(late, silent, now)
+	if len(taken) == 0 {
+		return len(late) > 0
+	}
+	way.carry(taken, withdrawn)
+	return true
+}
+
+// ready is due, and sets the timer that says when it will be. The mutex is held.
+func (q *queue) ready(now time.Time) bool {
+	if q.due(now) || q.hedges.n > 0 {
+		return true
+	}
+	if q.waiting.n > 0 && q.limiter.room(q.open.n) > 0 {
+		q.gathering.Reset(patience - now.Sub(q.waiting.head.item.asked))
+	}
+	return false
+}
+
+// gather makes the next frame for a courier: hedges first, then what waits. It
+// returns the items whose time was over. The mutex is held.
+func (q *queue) gather(way courier, now time.Time) (taken []*question, withdrawn []uint64, late []*item) {
+	if q.closed {
+		return nil, nil, nil
+	}
+	size := min(max(q.size(), 1), way.room())
+	room := min(size, q.limiter.room(q.open.n))
+	if size <= 0 {
+		return nil, nil, nil
+	}
+	taken = make([]*question, 0, max(0, min(room, q.waiting.n))+q.hedges.n)
+	taken = q.hedges.take(taken, size)
+	for len(taken) < room && q.waiting.n > 0 {
+		one := q.waiting.head
+		one.leave()
+		if !one.item.deadline().After(now) {
+			late = append(late, q.end(one.item, now))
+			continue
+		}
+		taken = append(taken, one)
+	}
+	if len(taken) == 0 {
+		return nil, nil, late
+	}
+	q.send(taken, now)
+	if !way.take(taken) {
+		q.putBack(taken)
+		q.wake()
+		return nil, nil, late
+	}
+	withdrawn, q.withdrawn = q.withdrawn, nil
+	q.hedges.watch(q, now)
+	return taken, withdrawn, late
+}
+
+// send numbers the questions, with a fresh reference for each: two questions about
+// one number can't be told to be from one person by them. The mutex is held.
+func (q *queue) send(taken []*question, now time.Time) {
+	refs := make([]byte, refSize*len(taken))
+	_, _ = rand.Read(refs) // never fails
+	for i, one := range taken {
+		q.lastID++
+		one.id, one.sent = q.lastID, now
+		copy(one.ref[:], refs[i*refSize:])
+		q.open.push(one)
+	}
+	q.counts.Sent += int64(len(taken))
+	q.counts.Frames++
+}
+
+// putBack undoes send for a courier that had come to its end. The mutex is held.
+func (q *queue) putBack(taken []*question) {
+	for i := len(taken) - 1; i >= 0; i-- {
+		one := taken[i]
+		one.leave()
+		one.id, one.via = 0, nil
+		if one == &one.item.first {
+			q.waiting.pushFront(one)
+		} else {
+			one.item.second = nil
+		}
+	}
+	q.counts.Sent -= int64(len(taken))
+	q.counts.Frames--
 }
 
 // withdraw takes a call back. One that waits leaves the queue; one in flight is
-// only not waited for, and the batch is cancelled when nobody waits for it.
+// only not waited for, which the courier tells the platform.
 func (q *queue) withdraw(c *platform.Call) {
-	var cancel context.CancelFunc
+	now := time.Now()
 	q.mu.Lock()
-	if it := q.items[c]; it != nil {
-		delete(q.items, c)
-		if it.batch == nil {
-			q.waiting.Remove(it.place)
-		} else if it.batch.live--; it.batch.live == 0 {
-			cancel = it.batch.cancel
-		}
-		defer silence([]*item{it})
-	} else {
-		defer c.Finish(platform.Answer{State: platform.Silent})
-	}
-	q.mu.Unlock()
-	if cancel != nil {
-		cancel()
-	}
-}
-
-// run sends a batch and, while calls wait, the next ones in its slot.
-func (q *queue) run(b *batch) {
-	defer q.wg.Done()
-	for b != nil {
-		answers := q.send(b.ctx, b.items)
-		b.cancel()
-		q.mu.Lock()
-		for _, it := range b.items {
-			if q.items[it.call] == it {
-				delete(q.items, it.call)
-			}
-		}
-		q.flying--
-		next, late := q.take(time.Now())
+	it, known := c.Ticket.(*item)
+	if !known || it.done {
 		q.mu.Unlock()
-		for i, it := range b.items {
-			it.finish(answers[i])
+		c.Finish(silent)
+		return
+	}
+	q.timedOut(it, now)
+	q.end(it, now)
+	q.mu.Unlock()
+	it.finish(silent, now)
+}
+
+// timedOut notes an item that ends without an answer: if its time is over the
+// platform failed. The mutex is held.
+func (q *queue) timedOut(it *item, now time.Time) {
+	if now.Before(it.deadline()) {
+		return
+	}
+	for _, one := range []*question{&it.first, it.second} {
+		if one != nil && one.open() {
+			q.limiter.note(false)
+			q.latency.add(now.Sub(one.sent))
 		}
-		silence(late)
-		b = next
+	}
+	if it.first.id != 0 {
+		q.failedItem(it, now)
 	}
 }
 
-// take gathers the next batch if there is a slot for one, and returns the calls
-// whose deadline passed while they waited. The mutex is held.
-func (q *queue) take(now time.Time) (b *batch, late []*item) {
-	size := max(q.maxBatch(), 1)
-	if q.closed || q.flying >= max(q.slots, smallSlots/size) {
-		return nil, nil
-	}
-	var items []*item
-	var last time.Time
-	for len(items) < size && q.waiting.Len() > 0 {
-		it := q.waiting.Remove(q.waiting.Front()).(*item)
-		it.place = nil
-		if !it.call.Deadline.After(now) {
-			delete(q.items, it.call)
-			late = append(late, it)
+// end takes an item out of everything: nothing that comes for it later counts.
+// The mutex is held; the caller finishes the item after.
+func (q *queue) end(it *item, now time.Time) *item {
+	it.done = true
+	for _, one := range []*question{&it.first, it.second} {
+		if one == nil {
 			continue
 		}
-		if it.call.Deadline.After(last) {
-			last = it.call.Deadline
+		if one.open() {
+			one.via.drop(one)
 		}
-		items = append(items, it)
+		one.leave()
 	}
-	if len(items) == 0 {
-		return nil, late
-	}
-	if most := now.Add(longestWait); last.After(most) {
-		last = most
-	}
-	b = &batch{items: items, live: len(items)}
-	b.ctx, b.cancel = context.WithDeadline(q.parent, last)
-	for _, it := range items {
-		it.batch = b
-	}
-	q.flying++
-	return b, late
+	q.breaker.forget(it, now)
+	return it
 }
 
-// shut refuses new calls and finishes the waiting ones. Those in flight end with
-// the parent context, which the caller cancels; wait waits for them.
+// expire ends what is past its deadline; its timer is set to the earliest one
+// that is left.
+func (q *queue) expire() {
+	now := time.Now()
+	q.mu.Lock()
+	var late []*item
+	var next time.Time
+	for _, l := range []*line{&q.waiting, &q.open} {
+		for one := l.head; one != nil; {
+			it, following := one.item, one.next
+			switch d := it.deadline(); {
+			case !d.After(now):
+				if following != nil && following.item == it {
+					following = following.next
+				}
+				q.timedOut(it, now)
+				late = append(late, q.end(it, now))
+			case next.IsZero() || d.Before(next):
+				next = d
+			}
+			one = following
+		}
+	}
+	if q.nextEnd = next; !next.IsZero() {
+		q.deadlines.Reset(next.Sub(now))
+	}
+	due := q.due(now)
+	q.mu.Unlock()
+	finishAll(late, silent, now)
+	if due {
+		q.wake()
+	}
+}
+
+// shut refuses new calls and finishes those that wait. Those in flight end with
+// their couriers, whose context the caller cancels.
 func (q *queue) shut() {
+	now := time.Now()
 	var left []*item
 	q.mu.Lock()
 	q.closed = true
-	for q.waiting.Len() > 0 {
-		it := q.waiting.Remove(q.waiting.Front()).(*item)
-		delete(q.items, it.call)
-		left = append(left, it)
+	for _, l := range []*line{&q.waiting, &q.open} {
+		for l.head != nil {
+			left = append(left, q.end(l.head.item, now))
+		}
 	}
+	q.gathering.Stop()
+	q.deadlines.Stop()
+	q.hedges.timer.Stop()
 	q.mu.Unlock()
-	silence(left)
+	finishAll(left, silent, now)
 }
 
-// wait returns when no batch is in flight; only after shut.
-func (q *queue) wait() { q.wg.Wait() }
+var silent = platform.Answer{State: platform.Silent}
 
-func silence(items []*item) {
+func finishAll(items []*item, a platform.Answer, now time.Time) {
 	for _, it := range items {
-		it.finish(platform.Answer{State: platform.Silent})
+		it.finish(a, now)
 	}
-}
-
-func (it *item) finish(a platform.Answer) {
-	a.Took = time.Since(it.asked)
-	it.call.Finish(a)
-	if it.end != nil && it.ended.CompareAndSwap(false, true) {
-		it.end(outcome(a))
-	}
-}
-
-// outcome is an answer in one word.
-func outcome(a platform.Answer) string {
-	switch {
-	case a.Malformed:
-		return "malformed"
-	case a.State.Answered():
-		return "answered"
-	}
-	return "silent"
 }

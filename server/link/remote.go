@@ -23,6 +23,11 @@ type remote struct {
 	client  connectorv1.ConnectorServiceClient
 	trouble *trouble
 	queue   queue
+	batches batches
+
+	stream    atomic.Pointer[stream] // nil where none is open
+	badStarts atomic.Int32           // streams in a row that came to nothing
+	receivers sync.WaitGroup         // of streams
 
 	ctx    context.Context // ends with the remote
 	cancel context.CancelFunc
@@ -51,12 +56,12 @@ func newRemote(opts *Options, e platform.Entry) (*remote, error) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.info.Store(&platform.Info{Entry: e, MaxBatch: 1, Health: platform.HealthUnknown})
-	r.queue.send, r.queue.maxBatch, r.queue.parent = r.lookup, r.batchSize, r.ctx
-	r.queue.slots, r.queue.limit = opts.MaxInFlight, opts.MaxQueued
+	r.queue.ctx, r.queue.courier, r.queue.size, r.queue.most, r.queue.broke = r.ctx, r.way, r.batchSize, opts.MaxQueued, r.cutStream
 	if opts.Span != nil {
-		r.queue.span = func(parent string) (string, func(string)) { return opts.Span(parent, e.ID, "lookup") }
+		r.queue.span = func(trace string) (string, func(string)) { return opts.Span(trace, e.ID, "lookup") }
 	}
-	r.queue.items = make(map[*platform.Call]*item)
+	r.batches.q, r.batches.client, r.batches.slots = &r.queue, r.client, opts.MaxInFlight
+	r.queue.start()
 	r.prober.Go(r.probe)
 	return r, nil
 }
@@ -106,12 +111,64 @@ func (r *remote) within(ctx context.Context, d time.Duration) (context.Context, 
 	return ctx, func() { stop(); cancel() }
 }
 
+// mostBadStarts is how many streams in a row may come to nothing before the next
+// description has to say again that they are offered.
+const mostBadStarts = 3
+
+// way is how the next frame goes: on the stream where the connector offers one,
+// else as a batch. Only the pump calls it; it may wait for the connection.
+func (r *remote) way() courier {
+	if !r.streaming() {
+		return &r.batches
+	}
+	if s := r.stream.Load(); s != nil && !s.isOver() {
+		return s
+	}
+	s, err := openStream(&r.queue, r.client, &r.receivers, r.streamEnded)
+	if err != nil {
+		r.badStarts.Add(1)
+		return &r.batches
+	}
+	r.stream.Store(s)
+	return s
+}
+
+// streaming reports whether lookups go over a stream.
+func (r *remote) streaming() bool {
+	return r.info.Load().Streams && r.badStarts.Load() < mostBadStarts
+}
+
+// streamEnded is told of every stream that ended, and why.
+func (r *remote) streamEnded(s *stream, err error) {
+	r.stream.CompareAndSwap(s, nil)
+	switch {
+	case r.ctx.Err() != nil:
+	case notOffered(err):
+		r.badStarts.Store(mostBadStarts)
+		r.log.Warn("platform offers a stream but does not serve it")
+	case s.sound():
+		r.badStarts.Store(0)
+	default:
+		r.badStarts.Add(1)
+	}
+}
+
+// cutStream ends a stream on which no answer comes any more; the next question
+// opens another.
+func (r *remote) cutStream() {
+	if s := r.stream.Load(); s != nil {
+		s.cancel()
+	}
+}
+
 // close finishes every call, as silent where it had no answer, and returns when
 // no goroutine of the remote is left.
 func (r *remote) close() {
 	r.queue.shut()
 	r.cancel()
 	r.prober.Wait()
-	r.queue.wait()
+	r.queue.pump.Wait()
+	r.batches.calls.Wait()
+	r.receivers.Wait()
 	_ = r.conn.Close() // fails only where closed before
 }

@@ -20,9 +20,9 @@ type Options struct {
 	Logger *slog.Logger // nil discards
 	// ProbeEvery is the pause between two probes of a platform; 0 means 20 s.
 	ProbeEvery time.Duration
-	// MaxInFlight is how many batches a platform has open at once; 0 means 4.
-	// Where a platform takes less than 16 subjects in a batch there are more, so
-	// that about 64 subjects are in flight.
+	// MaxInFlight is how many batches a platform that offers no stream has open at
+	// once; 0 means 16. Where a platform takes less than 4 subjects in a batch
+	// there are more, so that about 64 subjects are in flight.
 	MaxInFlight int
 	// MaxQueued is how many questions wait for one platform at most; what comes
 	// on top is silent at once. 0 means 4096.
@@ -31,9 +31,9 @@ type Options struct {
 	// whenever that changes. It runs in the platform's probing goroutine and must
 	// not call Leave, Close, or Update with another address.
 	OnDescribe func(platform.ID, platform.Functions)
-	// Span begins the span of one question below a W3C traceparent, "" where it
-	// has no parent; kind is "lookup" or "unbind". child goes with the question, end
-	// is called once, with an outcome of one word. Nil traces nothing.
+	// Span begins the span of one question ("lookup") or attempt ("unbind") and
+	// returns its own W3C trace context, for the platform, and what ends it. nil
+	// traces nothing.
 	Span func(traceparent string, id platform.ID, kind string) (child string, end func(outcome string))
 }
 
@@ -45,7 +45,7 @@ func (o Options) withDefaults() *Options {
 		o.ProbeEvery = 20 * time.Second
 	}
 	if o.MaxInFlight <= 0 {
-		o.MaxInFlight = 4
+		o.MaxInFlight = 16
 	}
 	if o.MaxQueued <= 0 {
 		o.MaxQueued = 4096

@@ -2,11 +2,12 @@ package link
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
@@ -24,13 +25,6 @@ const (
 func (r *remote) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
 	ctx, end := r.within(ctx, callWithin)
 	defer end()
-	ctx, done := r.unbindSpan(ctx)
-	rep, err := r.unbind(ctx, o)
-	done(err)
-	return rep, err
-}
-
-func (r *remote) unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
 	req := &connectorv1.RequestUnbindRequest{
 		OrderId:     o.OrderID,
 		PhoneNumber: o.Number.E164(),
@@ -42,46 +36,36 @@ func (r *remote) unbind(ctx context.Context, o platform.UnbindOrder) (platform.R
 	if !o.BoundBefore.IsZero() {
 		req.BoundBefore = timestamppb.New(o.BoundBefore)
 	}
+	ctx, traced := r.traced(ctx)
 	resp, err := r.client.RequestUnbind(ctx, req)
+	traced(status.Code(err))
 	if err != nil {
 		return platform.Report{}, r.failed(err)
 	}
 	return checkReport(resp.GetResult(), time.Now())
+}
+
+// traced begins the span of an attempt, whose trace context the platform gets.
+func (r *remote) traced(ctx context.Context) (context.Context, func(codes.Code)) {
+	if r.opts.Span == nil {
+		return ctx, func(codes.Code) {}
+	}
+	child, end := r.opts.Span("", r.Info().ID, "unbind")
+	if child != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", child)
+	}
+	return ctx, func(c codes.Code) { end(strings.ToLower(codeName(c))) }
 }
 
 // UnbindStatus asks where an order stands. It takes 30 s at most.
 func (r *remote) UnbindStatus(ctx context.Context, orderID string) (platform.Report, error) {
 	ctx, end := r.within(ctx, callWithin)
 	defer end()
-	ctx, done := r.unbindSpan(ctx)
-	rep, err := r.unbindStatus(ctx, orderID)
-	done(err)
-	return rep, err
-}
-
-func (r *remote) unbindStatus(ctx context.Context, orderID string) (platform.Report, error) {
 	resp, err := r.client.GetUnbind(ctx, &connectorv1.GetUnbindRequest{OrderId: orderID})
 	if err != nil {
 		return platform.Report{}, r.failed(err)
 	}
 	return checkReport(resp.GetResult(), time.Now())
-}
-
-// unbindSpan begins the span of one attempt, which goes with the call as
-// metadata. done ends it with the code of the error, a *platform.CallError.
-func (r *remote) unbindSpan(ctx context.Context) (_ context.Context, done func(error)) {
-	if r.opts.Span == nil {
-		return ctx, func(error) {}
-	}
-	child, end := r.opts.Span("", r.info.Load().ID, "unbind")
-	return metadata.AppendToOutgoingContext(ctx, "traceparent", child), func(err error) {
-		outcome := "answered"
-		var ce *platform.CallError
-		if errors.As(err, &ce) {
-			outcome = ce.Code
-		}
-		end(outcome)
-	}
 }
 
 // failed is callError, but a call that ended because the platform left could be

@@ -94,7 +94,8 @@ type Info struct {
 	Entry
 	UnbindMode UnbindMode
 	Products   []string
-	MaxBatch   int // at least 1
+	MaxBatch   int  // at least 1
+	Streams    bool // it answers lookups on a stream too
 	Health     Health
 	Problem    string // why it is not serving, in our words
 	Unfit      bool   // it describes itself as another platform, or outside the contract: it is sent nothing

@@ -83,10 +83,17 @@ func (t *Tracer) Platform(traceparent string, id platform.ID, kind string) (chil
 	}
 	span := t.begin(own(traceparent), name, otel.SpanKindClient, keyPlatform.String(string(id)))
 	return format(span.SpanContext()), func(outcome string) {
-		span.SetAttributes(keyOutcome.String(word(outcome)))
+		if outcome = word(outcome); kind == "lookup" && !told[outcome] {
+			outcome = "other"
+		}
+		span.SetAttributes(keyOutcome.String(outcome))
 		span.End()
 	}
 }
+
+// told is what a trace may say of a question: not where somebody has an account.
+// It is read only.
+var told = map[string]bool{"answered": true, "silent": true, "malformed": true}
 
 func (t *Tracer) begin(parent context.Context, name string, kind otel.SpanKind, a attribute.KeyValue) otel.Span {
 	_, span := t.tracer.Start(parent, name, otel.WithSpanKind(kind), otel.WithAttributes(a))

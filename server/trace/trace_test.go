@@ -51,11 +51,13 @@ func TestTree(t *testing.T) {
 	endShop("answered")
 	endRPC("OK")
 	endREST(200)
+	_, endBound := tr.Platform("", "shop", "lookup")
+	endBound("bound") // where somebody has an account
 	_, endAttempt := tr.Platform("", "shop", "unbind")
 	endAttempt("a text: 13912349876")
 	closed(t, tr)
 	spans := kept.spans()
-	names := []string{"platform lookup", "tongcha.hub.v1.LookupService/CreateLookup", "POST /v1/lookups", "unbind attempt"}
+	names := []string{"platform lookup", "tongcha.hub.v1.LookupService/CreateLookup", "POST /v1/lookups", "platform lookup", "unbind attempt"}
 	if len(spans) != len(names) {
 		t.Fatalf("%d spans", len(spans))
 	}
@@ -70,8 +72,10 @@ func TestTree(t *testing.T) {
 	if format(spans[0].SpanContext) != shop || !strings.HasSuffix(shop, "-01") {
 		t.Errorf("the platform is given %q", shop)
 	}
-	if got := spans[3].Attributes; len(got) != 2 || got[1].Value.AsString() != "other" {
-		t.Errorf("a text as outcome: %v", got)
+	for i, want := range map[int]string{0: "answered", 3: "other", 4: "other"} {
+		if got := spans[i].Attributes; len(got) != 2 || got[1].Value.AsString() != want {
+			t.Errorf("span %d: %v", i, got)
+		}
 	}
 }
 

@@ -57,6 +57,8 @@ type Platform struct {
 	Products []string `protobuf:"bytes,13,rep,name=products,proto3" json:"products,omitempty"`
 	// Why it is suspended.
 	SuspendReason string `protobuf:"bytes,14,opt,name=suspend_reason,json=suspendReason,proto3" json:"suspend_reason,omitempty"`
+	// How busy it is; absent for one that hasn't joined.
+	Load          *PlatformLoad `protobuf:"bytes,15,opt,name=load,proto3" json:"load,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,142 @@ func (x *Platform) GetSuspendReason() string {
 	return ""
 }
 
+func (x *Platform) GetLoad() *PlatformLoad {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+// PlatformLoad is how busy a platform is, as the hub sees it.
+type PlatformLoad struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "CLOSED", "OPEN" (it answered nothing for a while and is not asked) or
+	// "HALF_OPEN" (one question was let through and decides).
+	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// Where the breaker is open: when the next question may go.
+	BreakerUntil *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=breaker_until,json=breakerUntil,proto3" json:"breaker_until,omitempty"`
+	// "STREAM" or "BATCHES": how lookups go to it.
+	Transport string `protobuf:"bytes,3,opt,name=transport,proto3" json:"transport,omitempty"`
+	// Questions that wait to be sent.
+	Waiting int32 `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Questions that were sent and not answered.
+	Open int32 `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
+	// How many questions may be open, as it is now.
+	Limit int32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// 95 of 100 of its recent answers came within so many milliseconds; absent
+	// where there were too few.
+	P95AnswerMillis *int32 `protobuf:"varint,7,opt,name=p95_answer_millis,json=p95AnswerMillis,proto3,oneof" json:"p95_answer_millis,omitempty"`
+	// Calls since it joined or the hub started.
+	Asked int64 `protobuf:"varint,8,opt,name=asked,proto3" json:"asked,omitempty"`
+	// Questions over the wire for them, copies and repeats too.
+	Sent int64 `protobuf:"varint,9,opt,name=sent,proto3" json:"sent,omitempty"`
+	// Second copies of slow questions.
+	Hedged        int64 `protobuf:"varint,10,opt,name=hedged,proto3" json:"hedged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlatformLoad) Reset() {
+	*x = PlatformLoad{}
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlatformLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlatformLoad) ProtoMessage() {}
+
+func (x *PlatformLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlatformLoad.ProtoReflect.Descriptor instead.
+func (*PlatformLoad) Descriptor() ([]byte, []int) {
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PlatformLoad) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *PlatformLoad) GetBreakerUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BreakerUntil
+	}
+	return nil
+}
+
+func (x *PlatformLoad) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *PlatformLoad) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *PlatformLoad) GetOpen() int32 {
+	if x != nil {
+		return x.Open
+	}
+	return 0
+}
+
+func (x *PlatformLoad) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *PlatformLoad) GetP95AnswerMillis() int32 {
+	if x != nil && x.P95AnswerMillis != nil {
+		return *x.P95AnswerMillis
+	}
+	return 0
+}
+
+func (x *PlatformLoad) GetAsked() int64 {
+	if x != nil {
+		return x.Asked
+	}
+	return 0
+}
+
+func (x *PlatformLoad) GetSent() int64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *PlatformLoad) GetHedged() int64 {
+	if x != nil {
+		return x.Hedged
+	}
+	return 0
+}
+
 // AddPlatformRequest adds a platform.
 type AddPlatformRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -206,7 +344,7 @@ type AddPlatformRequest struct {
 
 func (x *AddPlatformRequest) Reset() {
 	*x = AddPlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +356,7 @@ func (x *AddPlatformRequest) String() string {
 func (*AddPlatformRequest) ProtoMessage() {}
 
 func (x *AddPlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +369,7 @@ func (x *AddPlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPlatformRequest.ProtoReflect.Descriptor instead.
 func (*AddPlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AddPlatformRequest) GetPlatformId() string {
@@ -273,7 +411,7 @@ type AddPlatformResponse struct {
 
 func (x *AddPlatformResponse) Reset() {
 	*x = AddPlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +423,7 @@ func (x *AddPlatformResponse) String() string {
 func (*AddPlatformResponse) ProtoMessage() {}
 
 func (x *AddPlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +436,7 @@ func (x *AddPlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPlatformResponse.ProtoReflect.Descriptor instead.
 func (*AddPlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AddPlatformResponse) GetPlatform() *Platform {
@@ -317,7 +455,7 @@ type ListPlatformsRequest struct {
 
 func (x *ListPlatformsRequest) Reset() {
 	*x = ListPlatformsRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +467,7 @@ func (x *ListPlatformsRequest) String() string {
 func (*ListPlatformsRequest) ProtoMessage() {}
 
 func (x *ListPlatformsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +480,7 @@ func (x *ListPlatformsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlatformsRequest.ProtoReflect.Descriptor instead.
 func (*ListPlatformsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 // ListPlatformsResponse lists the catalogue.
@@ -356,7 +494,7 @@ type ListPlatformsResponse struct {
 
 func (x *ListPlatformsResponse) Reset() {
 	*x = ListPlatformsResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +506,7 @@ func (x *ListPlatformsResponse) String() string {
 func (*ListPlatformsResponse) ProtoMessage() {}
 
 func (x *ListPlatformsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +519,7 @@ func (x *ListPlatformsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlatformsResponse.ProtoReflect.Descriptor instead.
 func (*ListPlatformsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListPlatformsResponse) GetPlatforms() []*Platform {
@@ -402,7 +540,7 @@ type GetPlatformRequest struct {
 
 func (x *GetPlatformRequest) Reset() {
 	*x = GetPlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +552,7 @@ func (x *GetPlatformRequest) String() string {
 func (*GetPlatformRequest) ProtoMessage() {}
 
 func (x *GetPlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +565,7 @@ func (x *GetPlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlatformRequest.ProtoReflect.Descriptor instead.
 func (*GetPlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetPlatformRequest) GetPlatformId() string {
@@ -448,7 +586,7 @@ type GetPlatformResponse struct {
 
 func (x *GetPlatformResponse) Reset() {
 	*x = GetPlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +598,7 @@ func (x *GetPlatformResponse) String() string {
 func (*GetPlatformResponse) ProtoMessage() {}
 
 func (x *GetPlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +611,7 @@ func (x *GetPlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlatformResponse.ProtoReflect.Descriptor instead.
 func (*GetPlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetPlatformResponse) GetPlatform() *Platform {
@@ -496,7 +634,7 @@ type SuspendPlatformRequest struct {
 
 func (x *SuspendPlatformRequest) Reset() {
 	*x = SuspendPlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +646,7 @@ func (x *SuspendPlatformRequest) String() string {
 func (*SuspendPlatformRequest) ProtoMessage() {}
 
 func (x *SuspendPlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +659,7 @@ func (x *SuspendPlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPlatformRequest.ProtoReflect.Descriptor instead.
 func (*SuspendPlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SuspendPlatformRequest) GetPlatformId() string {
@@ -549,7 +687,7 @@ type SuspendPlatformResponse struct {
 
 func (x *SuspendPlatformResponse) Reset() {
 	*x = SuspendPlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +699,7 @@ func (x *SuspendPlatformResponse) String() string {
 func (*SuspendPlatformResponse) ProtoMessage() {}
 
 func (x *SuspendPlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +712,7 @@ func (x *SuspendPlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPlatformResponse.ProtoReflect.Descriptor instead.
 func (*SuspendPlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SuspendPlatformResponse) GetPlatform() *Platform {
@@ -595,7 +733,7 @@ type ResumePlatformRequest struct {
 
 func (x *ResumePlatformRequest) Reset() {
 	*x = ResumePlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +745,7 @@ func (x *ResumePlatformRequest) String() string {
 func (*ResumePlatformRequest) ProtoMessage() {}
 
 func (x *ResumePlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +758,7 @@ func (x *ResumePlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePlatformRequest.ProtoReflect.Descriptor instead.
 func (*ResumePlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResumePlatformRequest) GetPlatformId() string {
@@ -641,7 +779,7 @@ type ResumePlatformResponse struct {
 
 func (x *ResumePlatformResponse) Reset() {
 	*x = ResumePlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +791,7 @@ func (x *ResumePlatformResponse) String() string {
 func (*ResumePlatformResponse) ProtoMessage() {}
 
 func (x *ResumePlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +804,7 @@ func (x *ResumePlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePlatformResponse.ProtoReflect.Descriptor instead.
 func (*ResumePlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResumePlatformResponse) GetPlatform() *Platform {
@@ -689,7 +827,7 @@ type IssueCertificateRequest struct {
 
 func (x *IssueCertificateRequest) Reset() {
 	*x = IssueCertificateRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +839,7 @@ func (x *IssueCertificateRequest) String() string {
 func (*IssueCertificateRequest) ProtoMessage() {}
 
 func (x *IssueCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +852,7 @@ func (x *IssueCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueCertificateRequest.ProtoReflect.Descriptor instead.
 func (*IssueCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IssueCertificateRequest) GetRole() string {
@@ -750,7 +888,7 @@ type IssueCertificateResponse struct {
 
 func (x *IssueCertificateResponse) Reset() {
 	*x = IssueCertificateResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +900,7 @@ func (x *IssueCertificateResponse) String() string {
 func (*IssueCertificateResponse) ProtoMessage() {}
 
 func (x *IssueCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +913,7 @@ func (x *IssueCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueCertificateResponse.ProtoReflect.Descriptor instead.
 func (*IssueCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IssueCertificateResponse) GetCertificatePem() []byte {
@@ -842,7 +980,7 @@ type Unbind struct {
 
 func (x *Unbind) Reset() {
 	*x = Unbind{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +992,7 @@ func (x *Unbind) String() string {
 func (*Unbind) ProtoMessage() {}
 
 func (x *Unbind) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1005,7 @@ func (x *Unbind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unbind.ProtoReflect.Descriptor instead.
 func (*Unbind) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Unbind) GetUnbindId() string {
@@ -957,7 +1095,7 @@ type UnbindHistory struct {
 
 func (x *UnbindHistory) Reset() {
 	*x = UnbindHistory{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1107,7 @@ func (x *UnbindHistory) String() string {
 func (*UnbindHistory) ProtoMessage() {}
 
 func (x *UnbindHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1120,7 @@ func (x *UnbindHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindHistory.ProtoReflect.Descriptor instead.
 func (*UnbindHistory) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnbindHistory) GetState() string {
@@ -1028,7 +1166,7 @@ type ListUnbindsRequest struct {
 
 func (x *ListUnbindsRequest) Reset() {
 	*x = ListUnbindsRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1178,7 @@ func (x *ListUnbindsRequest) String() string {
 func (*ListUnbindsRequest) ProtoMessage() {}
 
 func (x *ListUnbindsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1191,7 @@ func (x *ListUnbindsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnbindsRequest.ProtoReflect.Descriptor instead.
 func (*ListUnbindsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListUnbindsRequest) GetPlatformId() string {
@@ -1088,7 +1226,7 @@ type ListUnbindsResponse struct {
 
 func (x *ListUnbindsResponse) Reset() {
 	*x = ListUnbindsResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1238,7 @@ func (x *ListUnbindsResponse) String() string {
 func (*ListUnbindsResponse) ProtoMessage() {}
 
 func (x *ListUnbindsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1251,7 @@ func (x *ListUnbindsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnbindsResponse.ProtoReflect.Descriptor instead.
 func (*ListUnbindsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListUnbindsResponse) GetUnbinds() []*Unbind {
@@ -1134,7 +1272,7 @@ type GetUnbindRequest struct {
 
 func (x *GetUnbindRequest) Reset() {
 	*x = GetUnbindRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1284,7 @@ func (x *GetUnbindRequest) String() string {
 func (*GetUnbindRequest) ProtoMessage() {}
 
 func (x *GetUnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1297,7 @@ func (x *GetUnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnbindRequest.ProtoReflect.Descriptor instead.
 func (*GetUnbindRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetUnbindRequest) GetUnbindId() string {
@@ -1180,7 +1318,7 @@ type GetUnbindResponse struct {
 
 func (x *GetUnbindResponse) Reset() {
 	*x = GetUnbindResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1330,7 @@ func (x *GetUnbindResponse) String() string {
 func (*GetUnbindResponse) ProtoMessage() {}
 
 func (x *GetUnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1343,7 @@ func (x *GetUnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnbindResponse.ProtoReflect.Descriptor instead.
 func (*GetUnbindResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetUnbindResponse) GetUnbind() *Unbind {
@@ -1224,7 +1362,7 @@ type GetQueueStatsRequest struct {
 
 func (x *GetQueueStatsRequest) Reset() {
 	*x = GetQueueStatsRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1374,7 @@ func (x *GetQueueStatsRequest) String() string {
 func (*GetQueueStatsRequest) ProtoMessage() {}
 
 func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1387,7 @@ func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 // GetQueueStatsResponse tells how the queue stands.
@@ -1263,7 +1401,7 @@ type GetQueueStatsResponse struct {
 
 func (x *GetQueueStatsResponse) Reset() {
 	*x = GetQueueStatsResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1413,7 @@ func (x *GetQueueStatsResponse) String() string {
 func (*GetQueueStatsResponse) ProtoMessage() {}
 
 func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1426,7 @@ func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetQueueStatsResponse) GetPlatforms() []*QueueStats {
@@ -1325,7 +1463,7 @@ type QueueStats struct {
 
 func (x *QueueStats) Reset() {
 	*x = QueueStats{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1475,7 @@ func (x *QueueStats) String() string {
 func (*QueueStats) ProtoMessage() {}
 
 func (x *QueueStats) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1488,7 @@ func (x *QueueStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStats.ProtoReflect.Descriptor instead.
 func (*QueueStats) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *QueueStats) GetPlatformId() string {
@@ -1420,7 +1558,7 @@ var File_tongcha_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1ctongcha/admin/v1/admin.proto\x12\x10tongcha.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x03\n" +
+	"\x1ctongcha/admin/v1/admin.proto\x12\x10tongcha.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n" +
 	"\bPlatform\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12!\n" +
@@ -1438,7 +1576,21 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\badd_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aaddTime\x12@\n" +
 	"\x0elast_seen_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\flastSeenTime\x12\x1a\n" +
 	"\bproducts\x18\r \x03(\tR\bproducts\x12%\n" +
-	"\x0esuspend_reason\x18\x0e \x01(\tR\rsuspendReason\"\x8e\x01\n" +
+	"\x0esuspend_reason\x18\x0e \x01(\tR\rsuspendReason\x122\n" +
+	"\x04load\x18\x0f \x01(\v2\x1e.tongcha.admin.v1.PlatformLoadR\x04load\"\xd4\x02\n" +
+	"\fPlatformLoad\x12\x18\n" +
+	"\abreaker\x18\x01 \x01(\tR\abreaker\x12?\n" +
+	"\rbreaker_until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\fbreakerUntil\x12\x1c\n" +
+	"\ttransport\x18\x03 \x01(\tR\ttransport\x12\x18\n" +
+	"\awaiting\x18\x04 \x01(\x05R\awaiting\x12\x12\n" +
+	"\x04open\x18\x05 \x01(\x05R\x04open\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\x05R\x05limit\x12/\n" +
+	"\x11p95_answer_millis\x18\a \x01(\x05H\x00R\x0fp95AnswerMillis\x88\x01\x01\x12\x14\n" +
+	"\x05asked\x18\b \x01(\x03R\x05asked\x12\x12\n" +
+	"\x04sent\x18\t \x01(\x03R\x04sent\x12\x16\n" +
+	"\x06hedged\x18\n" +
+	" \x01(\x03R\x06hedgedB\x14\n" +
+	"\x12_p95_answer_millis\"\x8e\x01\n" +
 	"\x12AddPlatformRequest\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12\x18\n" +
@@ -1546,72 +1698,75 @@ func file_tongcha_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_tongcha_admin_v1_admin_proto_rawDescData
 }
 
-var file_tongcha_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_tongcha_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_tongcha_admin_v1_admin_proto_goTypes = []any{
 	(*Platform)(nil),                 // 0: tongcha.admin.v1.Platform
-	(*AddPlatformRequest)(nil),       // 1: tongcha.admin.v1.AddPlatformRequest
-	(*AddPlatformResponse)(nil),      // 2: tongcha.admin.v1.AddPlatformResponse
-	(*ListPlatformsRequest)(nil),     // 3: tongcha.admin.v1.ListPlatformsRequest
-	(*ListPlatformsResponse)(nil),    // 4: tongcha.admin.v1.ListPlatformsResponse
-	(*GetPlatformRequest)(nil),       // 5: tongcha.admin.v1.GetPlatformRequest
-	(*GetPlatformResponse)(nil),      // 6: tongcha.admin.v1.GetPlatformResponse
-	(*SuspendPlatformRequest)(nil),   // 7: tongcha.admin.v1.SuspendPlatformRequest
-	(*SuspendPlatformResponse)(nil),  // 8: tongcha.admin.v1.SuspendPlatformResponse
-	(*ResumePlatformRequest)(nil),    // 9: tongcha.admin.v1.ResumePlatformRequest
-	(*ResumePlatformResponse)(nil),   // 10: tongcha.admin.v1.ResumePlatformResponse
-	(*IssueCertificateRequest)(nil),  // 11: tongcha.admin.v1.IssueCertificateRequest
-	(*IssueCertificateResponse)(nil), // 12: tongcha.admin.v1.IssueCertificateResponse
-	(*Unbind)(nil),                   // 13: tongcha.admin.v1.Unbind
-	(*UnbindHistory)(nil),            // 14: tongcha.admin.v1.UnbindHistory
-	(*ListUnbindsRequest)(nil),       // 15: tongcha.admin.v1.ListUnbindsRequest
-	(*ListUnbindsResponse)(nil),      // 16: tongcha.admin.v1.ListUnbindsResponse
-	(*GetUnbindRequest)(nil),         // 17: tongcha.admin.v1.GetUnbindRequest
-	(*GetUnbindResponse)(nil),        // 18: tongcha.admin.v1.GetUnbindResponse
-	(*GetQueueStatsRequest)(nil),     // 19: tongcha.admin.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),    // 20: tongcha.admin.v1.GetQueueStatsResponse
-	(*QueueStats)(nil),               // 21: tongcha.admin.v1.QueueStats
-	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
+	(*PlatformLoad)(nil),             // 1: tongcha.admin.v1.PlatformLoad
+	(*AddPlatformRequest)(nil),       // 2: tongcha.admin.v1.AddPlatformRequest
+	(*AddPlatformResponse)(nil),      // 3: tongcha.admin.v1.AddPlatformResponse
+	(*ListPlatformsRequest)(nil),     // 4: tongcha.admin.v1.ListPlatformsRequest
+	(*ListPlatformsResponse)(nil),    // 5: tongcha.admin.v1.ListPlatformsResponse
+	(*GetPlatformRequest)(nil),       // 6: tongcha.admin.v1.GetPlatformRequest
+	(*GetPlatformResponse)(nil),      // 7: tongcha.admin.v1.GetPlatformResponse
+	(*SuspendPlatformRequest)(nil),   // 8: tongcha.admin.v1.SuspendPlatformRequest
+	(*SuspendPlatformResponse)(nil),  // 9: tongcha.admin.v1.SuspendPlatformResponse
+	(*ResumePlatformRequest)(nil),    // 10: tongcha.admin.v1.ResumePlatformRequest
+	(*ResumePlatformResponse)(nil),   // 11: tongcha.admin.v1.ResumePlatformResponse
+	(*IssueCertificateRequest)(nil),  // 12: tongcha.admin.v1.IssueCertificateRequest
+	(*IssueCertificateResponse)(nil), // 13: tongcha.admin.v1.IssueCertificateResponse
+	(*Unbind)(nil),                   // 14: tongcha.admin.v1.Unbind
+	(*UnbindHistory)(nil),            // 15: tongcha.admin.v1.UnbindHistory
+	(*ListUnbindsRequest)(nil),       // 16: tongcha.admin.v1.ListUnbindsRequest
+	(*ListUnbindsResponse)(nil),      // 17: tongcha.admin.v1.ListUnbindsResponse
+	(*GetUnbindRequest)(nil),         // 18: tongcha.admin.v1.GetUnbindRequest
+	(*GetUnbindResponse)(nil),        // 19: tongcha.admin.v1.GetUnbindResponse
+	(*GetQueueStatsRequest)(nil),     // 20: tongcha.admin.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),    // 21: tongcha.admin.v1.GetQueueStatsResponse
+	(*QueueStats)(nil),               // 22: tongcha.admin.v1.QueueStats
+	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
 }
 var file_tongcha_admin_v1_admin_proto_depIdxs = []int32{
-	22, // 0: tongcha.admin.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	22, // 1: tongcha.admin.v1.Platform.last_seen_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: tongcha.admin.v1.AddPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	0,  // 3: tongcha.admin.v1.ListPlatformsResponse.platforms:type_name -> tongcha.admin.v1.Platform
-	0,  // 4: tongcha.admin.v1.GetPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	0,  // 5: tongcha.admin.v1.SuspendPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	0,  // 6: tongcha.admin.v1.ResumePlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	22, // 7: tongcha.admin.v1.IssueCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
-	22, // 8: tongcha.admin.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
-	22, // 9: tongcha.admin.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
-	22, // 10: tongcha.admin.v1.Unbind.next_time:type_name -> google.protobuf.Timestamp
-	14, // 11: tongcha.admin.v1.Unbind.history:type_name -> tongcha.admin.v1.UnbindHistory
-	22, // 12: tongcha.admin.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
-	13, // 13: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
-	13, // 14: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
-	21, // 15: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
-	1,  // 16: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
-	3,  // 17: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
-	5,  // 18: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
-	7,  // 19: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
-	9,  // 20: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
-	11, // 21: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
-	15, // 22: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
-	17, // 23: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
-	19, // 24: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
-	2,  // 25: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
-	4,  // 26: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
-	6,  // 27: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
-	8,  // 28: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
-	10, // 29: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
-	12, // 30: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
-	16, // 31: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
-	18, // 32: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
-	20, // 33: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
-	25, // [25:34] is the sub-list for method output_type
-	16, // [16:25] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	23, // 0: tongcha.admin.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	23, // 1: tongcha.admin.v1.Platform.last_seen_time:type_name -> google.protobuf.Timestamp
+	1,  // 2: tongcha.admin.v1.Platform.load:type_name -> tongcha.admin.v1.PlatformLoad
+	23, // 3: tongcha.admin.v1.PlatformLoad.breaker_until:type_name -> google.protobuf.Timestamp
+	0,  // 4: tongcha.admin.v1.AddPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	0,  // 5: tongcha.admin.v1.ListPlatformsResponse.platforms:type_name -> tongcha.admin.v1.Platform
+	0,  // 6: tongcha.admin.v1.GetPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	0,  // 7: tongcha.admin.v1.SuspendPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	0,  // 8: tongcha.admin.v1.ResumePlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	23, // 9: tongcha.admin.v1.IssueCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
+	23, // 10: tongcha.admin.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
+	23, // 11: tongcha.admin.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
+	23, // 12: tongcha.admin.v1.Unbind.next_time:type_name -> google.protobuf.Timestamp
+	15, // 13: tongcha.admin.v1.Unbind.history:type_name -> tongcha.admin.v1.UnbindHistory
+	23, // 14: tongcha.admin.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
+	14, // 15: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
+	14, // 16: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
+	22, // 17: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
+	2,  // 18: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
+	4,  // 19: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
+	6,  // 20: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
+	8,  // 21: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
+	10, // 22: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
+	12, // 23: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
+	16, // 24: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
+	18, // 25: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
+	20, // 26: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
+	3,  // 27: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
+	5,  // 28: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
+	7,  // 29: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
+	9,  // 30: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
+	11, // 31: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
+	13, // 32: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
+	17, // 33: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
+	19, // 34: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
+	21, // 35: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
+	27, // [27:36] is the sub-list for method output_type
+	18, // [18:27] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_admin_v1_admin_proto_init() }
@@ -1619,13 +1774,14 @@ func file_tongcha_admin_v1_admin_proto_init() {
 	if File_tongcha_admin_v1_admin_proto != nil {
 		return
 	}
+	file_tongcha_admin_v1_admin_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_admin_v1_admin_proto_rawDesc), len(file_tongcha_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

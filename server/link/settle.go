@@ -1,0 +1,97 @@
+package link
+
+import (
+	"time"
+
+	"github.com/tongcha/tongcha/server/platform"
+)
+
+// settled is a question and what came of it.
+type settled struct {
+	question *question
+	answer   platform.Answer
+}
+
+// answered settles questions that a platform answered, each with its checked
+// answer. Questions that nobody waits for any more may be among them.
+func (q *queue) answered(all []settled, now time.Time) {
+	ended := all[:0]
+	q.mu.Lock()
+	for _, s := range all {
+		one := s.question
+		if !one.open() {
+			continue
+		}
+		one.leave()
+		q.latency.add(now.Sub(one.sent))
+		q.limiter.note(s.answer.State != platform.Silent || s.answer.Malformed) // which came in time, whatever it says
+		it := one.item
+		if s.answer.State == platform.Silent {
+			if other := it.other(one); other != nil && other.open() {
+				continue // the other one may do better
+			}
+			q.failedItem(it, now)
+		} else {
+			q.breaker.good()
+		}
+		q.end(it, now)
+		ended = append(ended, s)
+	}
+	due := q.due(now)
+	q.mu.Unlock()
+	if due {
+		q.wake()
+	}
+	for _, s := range ended {
+		s.question.item.finish(s.answer, now)
+	}
+}
+
+// other is the item's other question; nil where there is none.
+func (it *item) other(one *question) *question {
+	if one == &it.first {
+		return it.second
+	}
+	return &it.first
+}
+
+// failed settles questions that a platform failed on, all in the same way.
+func (q *queue) failed(all []*question, a platform.Answer, now time.Time) {
+	list := make([]settled, len(all))
+	for i, one := range all {
+		list[i] = settled{one, a}
+	}
+	q.answered(list, now)
+}
+
+// lost settles questions whose stream ended under them. Reading is harmless to
+// repeat, so each is asked once more: a connector that restarts costs nobody an
+// answer. What is lost twice is silent.
+func (q *queue) lost(all []*question, now time.Time) {
+	var twice []*question
+	q.mu.Lock()
+	for i := len(all) - 1; i >= 0; i-- {
+		one := all[i]
+		it := one.item
+		switch {
+		case !one.open():
+		case it.again || q.closed || it.second != nil:
+			twice = append(twice, one)
+		default:
+			one.leave()
+			one.id, one.via, it.again = 0, nil, true
+			q.waiting.pushFront(one)
+		}
+	}
+	q.mu.Unlock()
+	q.failed(twice, silent, now)
+	q.wake()
+}
+
+// failedItem notes for the breaker that an item came to nothing. The mutex is
+// held.
+func (q *queue) failedItem(it *item, now time.Time) {
+	if q.breaker.bad(it, now) && q.broke != nil {
+		q.broke()
+	}
+}
