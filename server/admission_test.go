@@ -43,7 +43,6 @@ func TestAdmissionOverREST(t *testing.T) {
 	}
 	s.figures(`tongcha_lookups_running 1`, `tongcha_lookups_running_limit 1`, `tongcha_admission_rejected_total{cause="running",kind="lookup"} 1`,
 		`tongcha_admission_calls{kind="lookup"} 0`, `tongcha_admission_calls_limit 2048`, `tongcha_record_seconds_count{kind="lookup"} 1`,
-		`tongcha_sms_total{outcome="sent"} 1`, `tongcha_sms_total{outcome="failed"} 0`,
 		`tongcha_platform_serving{platform="shop"} 1`, `tongcha_platform_suspended{platform="shop"} 0`, `tongcha_platform_last_seen_seconds{platform="shop"} 1`,
 		`tongcha_platform_breaker{platform="shop",state="closed"} 1`, `tongcha_platform_breaker{platform="shop",state="open"} 0`,
 		`tongcha_platform_in_flight{platform="shop"} `, `tongcha_platform_waiting{platform="shop"} `, `tongcha_platform_asked_total{platform="shop"} 1`)

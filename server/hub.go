@@ -114,7 +114,7 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	h.wire(keys, carrier, due)
-	h.metrics.watch(h)
+	h.metrics.watchLoad(h)
 	return h.catalogue.load(ctx)
 }
 
@@ -261,7 +261,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
-			Store: timedCodes{h.store, h.stepped}, Sender: countedSender{h.cfg.Sender, h.metrics.observeSMS}, Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
+			Store: timedCodes{h.store, h.stepped}, Sender: h.cfg.Sender, Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
 		}),
 		Lookup: h.lookups, Unbind: h.unbinds, Catalogue: h.catalogue, Carrier: carrier, IsMember: h.catalogue.IsMember,
 		Coverage: func(ctx context.Context) (coverage.Report, error) {

@@ -24,7 +24,6 @@ type metrics struct {
 	answers  *prometheus.HistogramVec
 	attempts *prometheus.HistogramVec
 	steps    *prometheus.HistogramVec
-	sms      *prometheus.CounterVec
 }
 
 func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, error)) *metrics {
@@ -40,15 +39,9 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 		answers:  histogram("platform_answer_seconds", "Lookup questions by platform and outcome.", "platform", "outcome"),
 		attempts: histogram("unbind_attempt_seconds", "Unbind attempts by platform and outcome.", "platform", "outcome"),
 		steps:    histogram("record_seconds", "How long the store took to record new work, waiting for other writers included, by kind.", "kind"),
-		sms: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "tongcha", Name: "sms_total", Help: "Messages by outcome: sent, failed, or unknown where the gateway may have sent it.",
-		}, []string{"outcome"}),
-	}
-	for _, outcome := range []string{"sent", "failed", "unknown"} {
-		m.sms.WithLabelValues(outcome) // shown from the start, so that a rate can be taken
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.http, m.rpc, m.answers, m.attempts, m.steps, m.sms, &orderCollector{orders: orders, desc: prometheus.NewDesc(
+		m.http, m.rpc, m.answers, m.attempts, m.steps, &orderCollector{orders: orders, desc: prometheus.NewDesc(
 			"tongcha_orders", "Unbind orders by platform and state; overdue ones are counted in their state too.", []string{"platform", "state"}, nil)})
 	return m
 }
@@ -79,8 +72,6 @@ func (m *metrics) observeAnswer(id platform.ID, a platform.Answer) {
 func (m *metrics) observeAttempt(id platform.ID, outcome string, d time.Duration) {
 	m.attempts.WithLabelValues(string(id), outcome).Observe(d.Seconds())
 }
-
-func (m *metrics) observeSMS(outcome string) { m.sms.WithLabelValues(outcome).Inc() }
 
 // orderCollector reads the order counts when they are scraped.
 type orderCollector struct {

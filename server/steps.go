@@ -2,11 +2,9 @@ package server
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/tongcha/tongcha/server/lookup"
-	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/unbind"
 	"github.com/tongcha/tongcha/server/verify"
 )
@@ -54,24 +52,4 @@ type timedQueue struct {
 func (t timedQueue) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed, error) {
 	defer t.stepped("unbind", time.Now())
 	return t.Queue.Enqueue(ctx, e)
-}
-
-// countedSender counts what became of messages.
-type countedSender struct {
-	verify.Sender
-	observe func(outcome string)
-}
-
-// SendCode is the sender's.
-func (s countedSender) SendCode(ctx context.Context, to phone.Number, code verify.Code, life time.Duration) error {
-	err := s.Sender.SendCode(ctx, to, code, life)
-	switch {
-	case err == nil:
-		s.observe("sent")
-	case errors.Is(err, verify.ErrMaybeSent):
-		s.observe("unknown")
-	default:
-		s.observe("failed")
-	}
-	return err
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/tongcha/tongcha/server/rpc"
 )
 
-// watch adds the figures that are read from the hub's parts when they are
-// scraped, and so cost nothing in between.
-func (m *metrics) watch(h *Hub) {
+// watchLoad adds the figures of how busy the hub and its platforms are. They are
+// read when they are scraped, and cost nothing in between.
+func (m *metrics) watchLoad(h *Hub) {
 	m.registry.MustRegister(newAdmissionCollector(h.rpc.Admission), newPlatformCollector(h.catalogue.All, h.catalogue.Load))
 }
 
