@@ -14,6 +14,7 @@ import (
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/trace"
 	"github.com/tongcha/tongcha/server/verify"
 )
 
@@ -67,6 +68,11 @@ type Config struct {
 	// ShutdownDelay is how long /readyz fails before anything is stopped, so that
 	// a load balancer turns away first.
 	ShutdownDelay time.Duration
+	// MaxLookups bounds the lookups that run at the same time. More are refused
+	// until some have ended.
+	MaxLookups int
+	// Trace says where traces go; nowhere by default.
+	Trace trace.Options
 
 	Logger *slog.Logger
 }
@@ -82,7 +88,7 @@ type CarrierConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		TrustDomain: "tongcha.local", ID: "hub", Verify: verify.DefaultLimits(), Lookup: lookup.DefaultLimits(),
-		OrdersPerDay: 20, ConfirmFloor: 150 * time.Millisecond,
+		OrdersPerDay: 20, ConfirmFloor: 150 * time.Millisecond, MaxLookups: 2000, Trace: trace.Options{Sample: 1},
 	}
 }
 
@@ -98,6 +104,7 @@ func (c Config) Check() error {
 	c.checkFiles(need)
 	c.checkNames(need)
 	c.checkLimits(need)
+	errs = append(errs, c.Trace.Check())
 	return errors.Join(errs...)
 }
 
@@ -153,6 +160,7 @@ func (c Config) checkNames(need needFunc) {
 // checkLimits refuses a limit of 0, which would mean none, or that nothing works.
 func (c Config) checkLimits(need needFunc) {
 	v, l := c.Verify, c.Lookup
+	need(c.MaxLookups >= 1, "--max-lookups must be at least 1")
 	need(min(v.Tries, v.CodesPerDay, v.AddressPerDay, v.SuffixPerDay, v.SuffixPerMon, l.PerSession, l.PerNumberDay, c.OrdersPerDay,
 		l.ReasksPerSecond, l.ReasksAtOnce, l.LateMessagesPerDay) > 0,
 		"every limit must be at least 1; begin with DefaultConfig")

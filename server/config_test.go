@@ -50,6 +50,11 @@ func TestConfigCheck(t *testing.T) {
 		"a carrier twice": {func(c *c) {
 			c.Carriers = []server.CarrierConfig{{ID: "telco", Address: "a:1"}, {ID: "telco", Address: "b:1"}}
 		}, []string{"--carrier", "twice"}},
+		"no lookups":      {func(c *c) { c.MaxLookups = 0 }, []string{"--max-lookups"}},
+		"trace sample":    {func(c *c) { c.Trace.Output, c.Trace.Sample = "stdout", 2 }, []string{"--trace-sample", "0 to 1"}},
+		"sampled nothing": {func(c *c) { c.Trace.Sample = .5 }, []string{"--trace-sample", "--trace-otlp"}},
+		"trace twice":     {func(c *c) { c.Trace.Output, c.Trace.OTLP = "stdout", "127.0.0.1:1" }, []string{"--trace", "one of them"}},
+		"trace in clear":  {func(c *c) { c.Trace.OTLP = "http://collector.example:4318" }, []string{"--trace-otlp", "https"}},
 		"negative delay":  {func(c *c) { c.ShutdownDelay = -1 }, []string{"--shutdown-delay"}},
 		"no tries":        {func(c *c) { c.Verify.Tries = 0 }, []string{"every limit"}},
 		"no daily codes":  {func(c *c) { c.Verify.CodesPerDay = 0 }, []string{"every limit"}},

@@ -55,6 +55,7 @@ func floors() map[string]floor {
 		"server/rpc":             {level: 5, third: with(grpcModules, "golang.org/x/time")},
 		"server/admin":           {level: 5, third: grpcModules},
 		"server/gateway":         {level: 5, third: with(grpcModules, "github.com/grpc-ecosystem/grpc-gateway")},
+		"server/trace":           {level: 5, third: []string{"go.opentelemetry.io/otel"}},
 		"server":                 {level: 6, third: with(grpcModules, "github.com/prometheus/client_golang")},
 
 		"connectors/internal/lines": {level: 5},

@@ -23,6 +23,7 @@ import (
 	"github.com/tongcha/tongcha/server/rpc"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
+	"github.com/tongcha/tongcha/server/trace"
 	"github.com/tongcha/tongcha/server/unbind"
 	"github.com/tongcha/tongcha/server/verify"
 )
@@ -47,6 +48,7 @@ type Hub struct {
 	unbinds  *unbind.Service
 	dispatch *unbind.Dispatcher
 	rpc      *rpc.Server
+	trace    *trace.Tracer // nil: nothing is traced
 
 	ready atomic.Bool
 }
@@ -84,6 +86,9 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 }
 
 func (h *Hub) open(ctx context.Context) error {
+	if err := h.openTrace(); err != nil {
+		return err
+	}
 	keys, err := h.openKeys()
 	if err != nil {
 		return err
@@ -109,6 +114,7 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	h.wire(keys, carrier, due)
+	h.metrics.watchLoad(h)
 	return h.catalogue.load(ctx)
 }
 
@@ -237,14 +243,14 @@ func (h *Hub) calendar() (*calendar.Calendar, error) {
 func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) time.Time) {
 	log := h.cfg.Logger
 	h.unbinds = unbind.NewService(unbind.Options{
-		Queue: h.store, Orders: h.store, MAC: mac, DueTime: due, DailyLimit: h.cfg.OrdersPerDay,
+		Queue: timedQueue{h.store, h.stepped}, Orders: h.store, MAC: mac, DueTime: due, DailyLimit: h.cfg.OrdersPerDay,
 		AllowUnattested: h.cfg.AllowUnattested, Logger: log,
 	})
 	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, log: log}
-	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described})
+	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan()})
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
-		Store: h.store, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log,
+		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log,
 		Carrier: carrier, Notifier: h.cfg.Notifier,
 		Observe: func(id platform.ID, a platform.Answer) {
 			h.counter.Observe(id, a)
@@ -257,13 +263,14 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
-			Store: h.store, Sender: h.cfg.Sender, Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
+			Store: timedCodes{h.store, h.stepped}, Sender: h.cfg.Sender, Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
 		}),
 		Lookup: h.lookups, Unbind: h.unbinds, Catalogue: h.catalogue, Carrier: carrier, IsMember: h.catalogue.IsMember,
 		Coverage: func(ctx context.Context, q coverage.Query) (coverage.Report, error) {
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log,
+		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(),
 	})
 }
 
@@ -296,6 +303,7 @@ func (h *Hub) Close() error {
 	for _, c := range h.carriers {
 		_ = c.Close() // fails only where closed before
 	}
+	h.closeTrace()
 	if h.store == nil {
 		return nil
 	}

@@ -23,6 +23,7 @@ type metrics struct {
 	rpc      *prometheus.HistogramVec
 	answers  *prometheus.HistogramVec
 	attempts *prometheus.HistogramVec
+	steps    *prometheus.HistogramVec
 }
 
 func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, error)) *metrics {
@@ -37,9 +38,10 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 		rpc:      histogram("grpc_call_seconds", "gRPC calls by method and code.", "method", "code"),
 		answers:  histogram("platform_answer_seconds", "Lookup questions by platform and outcome.", "platform", "outcome"),
 		attempts: histogram("unbind_attempt_seconds", "Unbind attempts by platform and outcome.", "platform", "outcome"),
+		steps:    histogram("record_seconds", "How long the store took to record new work, waiting for other writers included, by kind.", "kind"),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.http, m.rpc, m.answers, m.attempts, &orderCollector{orders: orders, desc: prometheus.NewDesc(
+		m.http, m.rpc, m.answers, m.attempts, m.steps, &orderCollector{orders: orders, desc: prometheus.NewDesc(
 			"tongcha_orders", "Unbind orders by platform and state; overdue ones are counted in their state too.", []string{"platform", "state"}, nil)})
 	return m
 }

@@ -159,6 +159,9 @@ func (h *Hub) gatewayOptions(conn grpc.ClientConnInterface) gateway.Options {
 		Conn: conn, Status: rpc.Status, TrustedProxies: h.cfg.TrustedProxies, Logger: h.cfg.Logger, Observe: h.metrics.observeHTTP,
 		Livez: func() error { return nil }, Readyz: h.readiness, OpenAPI: gen.OpenAPI,
 	}
+	if h.trace != nil {
+		o.Span = h.trace.REST
+	}
 	if h.cfg.Metrics == "" {
 		o.Metrics = h.metrics.handler()
 	}

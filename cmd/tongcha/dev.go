@@ -17,11 +17,13 @@ import (
 	"github.com/tongcha/tongcha/server"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/sms"
+	"github.com/tongcha/tongcha/server/trace"
 	"github.com/tongcha/tongcha/server/verify"
 )
 
 type devFlags struct {
 	http, grpc, accounts, holders, logLevel string
+	trace                                   trace.Options
 }
 
 func newDev() *cobra.Command {
@@ -39,6 +41,7 @@ func newDev() *cobra.Command {
 	cmd.Flags().StringVar(&f.grpc, "grpc", "127.0.0.1:8443", "address of gRPC with mutual TLS, on this machine")
 	cmd.Flags().StringVar(&f.accounts, "accounts", "", "CSV file of accounts")
 	cmd.Flags().StringVar(&f.holders, "holders", "", "CSV file of holders")
+	addTrace(cmd.Flags(), &f.trace)
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to standard error")
 	return cmd
 }
@@ -128,7 +131,7 @@ func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error)
 		return cfg, usageError("%w", err)
 	}
 	cfg.Data, cfg.MakeKeys, cfg.Logger = folder, true, log
-	cfg.HTTP, cfg.GRPC = f.http, f.grpc
+	cfg.HTTP, cfg.GRPC, cfg.Trace = f.http, f.grpc, f.trace
 	printer := sms.NewPrinter(out)
 	cfg.Sender, cfg.Notifier = printer, printer
 	cfg.OpenCoverage = true

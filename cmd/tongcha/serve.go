@@ -9,6 +9,7 @@ import (
 
 	"github.com/tongcha/tongcha/server"
 	"github.com/tongcha/tongcha/server/sms"
+	"github.com/tongcha/tongcha/server/trace"
 )
 
 type serveFlags struct {
@@ -18,6 +19,8 @@ type serveFlags struct {
 	hosts, carriers, proxies                  []string
 	allowUnattested                           bool
 	shutdownDelay                             time.Duration
+	maxLookups                                int
+	trace                                     trace.Options
 }
 
 func newServe() *cobra.Command {
@@ -46,6 +49,8 @@ func newServe() *cobra.Command {
 	s.BoolVar(&f.allowUnattested, "allow-unattested-unbind", false, "take unbind orders also where no carrier attested the holder; they detach every account found, whoever opened it")
 	s.StringVar(&f.calendar, "calendar", "", "file of holidays and working weekends, in place of the one built in")
 	s.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long /readyz fails before anything stops")
+	s.IntVar(&f.maxLookups, "max-lookups", server.DefaultConfig().MaxLookups, "lookups that run at the same time; more are refused until some have ended")
+	addTrace(s, &f.trace)
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -80,6 +85,7 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 	cfg.HTTPCert, cfg.HTTPKey, cfg.KeyFile = f.httpCert, f.httpKey, f.keys
 	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
 	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
+	cfg.MaxLookups, cfg.Trace = f.maxLookups, f.trace
 	for _, c := range f.carriers {
 		id, address, ok := strings.Cut(c, "=")
 		if !ok {

@@ -71,6 +71,9 @@ func TestServeRefuses(t *testing.T) {
 		"certificate alone":  {[]string{"--keys", keys, "--sms-gateway", gateway, "--http-cert", keys}, "go together"},
 		"carrier without ID": {[]string{"--keys", keys, "--sms-gateway", gateway, "--carrier", "127.0.0.1:1"}, "ID=HOST:PORT"},
 		"proxy":              {[]string{"--keys", keys, "--sms-gateway", gateway, "--trusted-proxy", "proxy"}, "10.0.0.0/8"},
+		"collector":          {[]string{"--keys", keys, "--sms-gateway", gateway, "--trace-otlp", "collector"}, "--trace-otlp must be"},
+		"nothing to sample":  {[]string{"--keys", keys, "--sms-gateway", gateway, "--trace-sample", "0.1"}, "--trace-otlp"},
+		"no lookups":         {[]string{"--keys", keys, "--sms-gateway", gateway, "--max-lookups", "0"}, "--max-lookups"},
 		"calendar":           {[]string{"--keys", keys, "--sms-gateway", gateway, "--calendar", "nowhere"}, "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {

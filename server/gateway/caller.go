@@ -14,6 +14,7 @@ import (
 const (
 	addressKey = "x-tongcha-address"
 	peerKey    = "x-tongcha-peer"
+	traceKey   = "traceparent"
 )
 
 // Longer values are dropped, so that the gRPC server's own header limit, an
@@ -28,6 +29,8 @@ const (
 type call struct {
 	label, method string
 	address, peer string
+	trace         string    // of the request's span; "" where nothing is traced
+	end           func(int) // ends the span; nil where nothing is traced
 }
 
 type callKey struct{}
@@ -87,7 +90,23 @@ func reserved(ctx context.Context, _ *http.Request) metadata.MD {
 	if c.peer != "" {
 		md.Set(peerKey, c.peer)
 	}
+	if c.trace != "" {
+		md.Set(traceKey, c.trace)
+	}
 	return md
+}
+
+// trace begins the request's span. Of two traceparents nobody could tell which
+// one counts; a tracestate is for systems that know its vendors, and ends here.
+func (h *handler) trace(r *http.Request, c *call) {
+	if h.Span == nil {
+		return
+	}
+	parent := ""
+	if v := r.Header.Values("Traceparent"); len(v) == 1 {
+		parent = v[0]
+	}
+	c.trace, c.end = h.Span(parent, c.label)
 }
 
 // address is the client's IP address: the peer's, or, behind trusted proxies,

@@ -37,6 +37,10 @@ type Options struct {
 	// "GET /v1/lookups/{lookupId}", or one of few fixed words: its values are
 	// finitely many, whatever is asked for. May be nil.
 	Observe func(route string, code int, d time.Duration)
+	// Span begins the span of a REST request below the client's W3C traceparent,
+	// "" where it sent none; end is called once, with the answer's code. child goes
+	// with the call. Nil traces nothing.
+	Span func(traceparent, route string) (child string, end func(code int))
 	// Livez and Readyz say why the process is not well. Nil means always well.
 	Livez, Readyz func() error
 	// Metrics is served at /metrics. Nil leaves the path unknown.
@@ -125,6 +129,9 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if v := recover(); v != nil {
 			h.panicked(w, c, v)
 		}
+		if c.end != nil {
+			c.end(w.status())
+		}
 		if h.Observe != nil {
 			h.Observe(c.label, w.status(), time.Since(start))
 		}
@@ -174,6 +181,7 @@ func (h *handler) rest(w *writer, r *http.Request, c *call) error {
 		return notAllowed(w, allow)
 	}
 	c.label = rt.method + " " + rt.path
+	h.trace(r, c)
 	if err := rt.checkQuery(r.URL.RawQuery); err != nil {
 		return err
 	}

@@ -91,17 +91,14 @@ func (it *item) finish(a platform.Answer, now time.Time) {
 	it.call.Finish(a)
 }
 
-// outcome is the word for an answer in traces.
+// outcome is the word for an answer in traces. It doesn't say what was answered:
+// where somebody has an account is nobody's to read in a trace.
 func outcome(a platform.Answer) string {
 	switch {
 	case a.Malformed:
 		return "malformed"
-	case a.State == platform.Bound:
-		return "bound"
-	case a.State == platform.NotBound:
-		return "not_bound"
-	case a.State == platform.NoData:
-		return "no_data"
+	case a.State.Answered():
+		return "answered"
 	}
 	return "silent"
 }

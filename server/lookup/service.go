@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
@@ -37,6 +38,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	live    map[string]*run
+	running atomic.Int64   // lookups whose answers are still coming in or being stored
 	closing chan struct{}  // closed when no more lookups start and no more waits last
 	ending  sync.WaitGroup // lookups whose last answer is being stored
 
@@ -209,6 +211,7 @@ func (s *Service) launch(l Lookup, req Request, targets []target) (Lookup, error
 		return Lookup{}, fault.ShuttingDown.New()
 	}
 	s.ending.Add(1)
+	s.running.Add(1)
 	r := newRun(l, reask, func(l Lookup) { go s.end(l) })
 	s.live[l.ID] = r
 	s.mu.Unlock()
@@ -228,7 +231,9 @@ func (s *Service) end(l Lookup) {
 	if reask.IsZero() {
 		l.Number, l.WakeTime = phone.Number{}, time.Time{}
 	}
-	if err := s.o.Store.Merge(context.Background(), l); err != nil {
+	err := s.o.Store.Merge(context.Background(), l)
+	s.running.Add(-1) // before anybody sees that it has ended
+	if err != nil {
 		s.o.Logger.Error("lookup not stored", "error", err)
 		s.publish(l)
 		return
@@ -246,6 +251,9 @@ func (s *Service) publish(l Lookup) {
 	s.mu.Unlock()
 	r.publish(l)
 }
+
+// Running is how many lookups are under way. It costs nothing.
+func (s *Service) Running() int { return int(s.running.Load()) }
 
 func (s *Service) isClosing() bool {
 	select {

@@ -21,6 +21,7 @@ import (
 const (
 	metaPeer    = "x-tongcha-peer"
 	metaAddress = "x-tongcha-address"
+	metaTrace   = "traceparent" // of anybody; the gateway's is a span of ours
 )
 
 // caller is who makes a call.
@@ -29,6 +30,11 @@ type caller struct {
 	identity    pki.Identity // zero where no certificate was shown
 	address     string       // of the client behind the gateway
 	session     verify.Session
+	trace       string // W3C traceparent of the call's span; "" where nothing is traced
+
+	// What is to be done when the call ends; nil for nothing.
+	end   func(code string) // of the span
+	leave func()            // gives back the place that admission gave
 }
 
 type callerKey struct{}
@@ -85,6 +91,20 @@ func fromGateway(ctx context.Context) caller {
 		}
 	}
 	return c
+}
+
+// trace begins the call's span. Health checks and reflection have none: balancers
+// make many of them, and they lead nowhere.
+func (s *Server) trace(ctx context.Context, method string, inner bool, c *caller) {
+	need, known := methods[method]
+	if s.o.Span == nil || need == anyPeer {
+		return
+	}
+	if !known {
+		method = "unknown" // the caller chose it
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	c.trace, c.end = s.o.Span(first(md, metaTrace), method, inner)
 }
 
 // network is what counts as one address for limits: one for IPv4, a /64 for

@@ -42,6 +42,8 @@ type settings struct {
 	openCoverage    bool
 	noCarrier       bool
 	checksPerSecond float64
+	maxLookups      int
+	span            func(traceparent, method string, fromGateway bool) (string, func(string))
 	more            []platform.ID // further joined platforms that take orders
 }
 

@@ -34,7 +34,7 @@ func (h *handlers) CreateLookup(ctx context.Context, r *hubv1.CreateLookupReques
 	}
 	l, err := h.o.Lookup.Start(ctx, lookup.Request{
 		Subject: session.Subject, Number: session.Number, NumberIndex: session.NumberIndex, HolderSince: session.HolderSince,
-		SessionKey: session.Key, Platforms: ids, RequestID: requestID,
+		SessionKey: session.Key, Platforms: ids, RequestID: requestID, Trace: callerOf(ctx).trace,
 	})
 	if err != nil {
 		return nil, err

@@ -63,9 +63,15 @@ type Options struct {
 	OpenCoverage bool
 	// ChecksPerSecond bounds CheckNumber, per platform.
 	ChecksPerSecond float64
+	// MaxLookups bounds the lookups that run at the same time; 0 means no limit.
+	MaxLookups int
 	// Observe is told every call that ended; may be nil.
 	Observe func(method string, code codes.Code, took time.Duration)
-	Logger  *slog.Logger
+	// Span begins the span of a call below a W3C traceparent, "" for none, which
+	// is the hub's own where the call came through the gateway. end is called once.
+	// Nil traces nothing.
+	Span   func(traceparent, method string, fromGateway bool) (child string, end func(code string))
+	Logger *slog.Logger
 }
 
 // Server makes the ways to the handlers: gRPC servers, and Local for the gateway.
@@ -74,6 +80,7 @@ type Server struct {
 	health *health.Server
 	checks *limiter
 	waits  *waits
+	gate   *gate
 
 	lateWatches *waits // watches that go on after their lookup is complete
 }
@@ -81,7 +88,7 @@ type Server struct {
 // New returns a Server. Its health is NOT_SERVING until SetServing.
 func New(o Options) *Server {
 	s := &Server{
-		o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)),
+		o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)), gate: newGate(o.MaxLookups, o.Lookup.Running),
 		waits: newWaits(waitsPerSession, waitsInAll), lateWatches: newWaits(lateWatchesPerSession, lateWatchesInAll),
 	}
 	s.SetServing(false)
@@ -171,10 +178,15 @@ func (s *callerStream) Context() context.Context { return s.ctx }
 
 func (s *Server) admit(ctx context.Context, method string, inner bool) (caller, error) {
 	c, err := s.identify(ctx, inner)
+	s.trace(ctx, method, inner, &c)
 	if err != nil {
 		return c, err
 	}
-	return c, s.authorise(ctx, method, &c)
+	if err := s.gate.enter(method, &c); err != nil {
+		return c, err
+	}
+	err = s.authorise(ctx, method, &c)
+	return c, err
 }
 
 // guard turns a panic into an error. Its stack goes to the log, its value does
@@ -196,6 +208,12 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 		method = "unknown" // the caller chose it: no label and no line of a log is made of it
 	}
 	took := time.Since(began)
+	if c.leave != nil {
+		c.leave()
+	}
+	if c.end != nil {
+		c.end(st.Code().String())
+	}
 	if s.o.Observe != nil {
 		s.o.Observe(method, st.Code(), took)
 	}
