@@ -78,10 +78,10 @@ func TestCompleteIsOnDisk(t *testing.T) {
 			h.Errorf("revision %d, complete %v; shown was %d", got.Revision, got.Complete, shown.Revision)
 		}
 		for i := range shown.Rows {
-			if !got.Rows[i].AnswerTime.Equal(shown.Rows[i].AnswerTime) {
+			if !got.Rows[i].AnswerTime.Equal(shown.Rows[i].AnswerTime) || !got.Rows[i].ReaskTime.Equal(shown.Rows[i].ReaskTime) {
 				h.Errorf("row %d answered at %v, shown was %v", i, got.Rows[i].AnswerTime, shown.Rows[i].AnswerTime)
 			}
-			got.Rows[i].AnswerTime = shown.Rows[i].AnswerTime
+			got.Rows[i].AnswerTime, got.Rows[i].ReaskTime = shown.Rows[i].AnswerTime, shown.Rows[i].ReaskTime
 		}
 		if !reflect.DeepEqual(got.Rows, shown.Rows) {
 			h.Errorf("rows %+v, shown were %+v", got.Rows, shown.Rows)

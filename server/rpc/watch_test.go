@@ -72,7 +72,7 @@ func TestWatchUntilFinal(t *testing.T) {
 		p := w.person()
 		id := p.look().GetLookupId()
 		time.AfterFunc(10*time.Second, func() { w.peers["chat"].set(free) })
-		time.AfterFunc(2*time.Minute, func() { w.peers["bank"].set(free) })
+		time.AfterFunc(45*time.Second, func() { w.peers["bank"].set(free) }) // after it was asked once more
 		frames, err := p.watchLate(id)
 		if err != nil {
 			w.Fatal(err)
