@@ -66,6 +66,8 @@ type Config struct {
 	// ShutdownDelay is how long /readyz fails before anything is stopped, so that
 	// a load balancer turns away first.
 	ShutdownDelay time.Duration
+	// Version is the program's, for the operator's view; may be "".
+	Version string
 
 	Logger *slog.Logger
 }

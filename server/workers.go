@@ -62,12 +62,14 @@ func (w *workers) every(d time.Duration, do func(context.Context) error) {
 func (w *workers) flush(ctx context.Context) error {
 	taken := w.h.counter.Take()
 	if len(taken) == 0 {
+		w.h.pulse.flushed.Store(time.Now().UnixNano())
 		return nil
 	}
 	if err := w.h.store.FlushTallies(ctx, taken); err != nil {
 		w.h.counter.PutBack(taken)
 		return fmt.Errorf("flush figures: %w", err)
 	}
+	w.h.pulse.flushed.Store(time.Now().UnixNano())
 	return nil
 }
 
@@ -78,7 +80,8 @@ func (w *workers) sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep: %w", err)
 		}
 		if !more {
-			return nil
+			w.h.pulse.swept.Store(time.Now().UnixNano())
+			return w.h.noteAbandoned(ctx)
 		}
 	}
 }

@@ -58,6 +58,7 @@ type Options struct {
 	Catalogue Catalogue
 	Orders    Orders
 	Authority *pki.Authority
+	Hub       Hub // nil: HubService is not served
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
@@ -74,6 +75,9 @@ func NewServer(o Options) *grpc.Server {
 	s := &service{o: o}
 	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
+	if o.Hub != nil {
+		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
+	}
 	return g
 }
 

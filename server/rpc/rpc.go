@@ -74,6 +74,7 @@ type Server struct {
 	health *health.Server
 	checks *limiter
 	waits  *waits
+	door   door
 }
 
 // New returns a Server. Its health is NOT_SERVING until SetServing.
@@ -136,6 +137,11 @@ func (s *Server) unary(inner bool) grpc.UnaryServerInterceptor {
 		began := time.Now()
 		var c caller
 		resp, err := s.guard(func() (_ any, err error) {
+			leave, err := s.door.enter(info.FullMethod)
+			if err != nil {
+				return nil, err
+			}
+			defer leave()
 			if c, err = s.admit(ctx, info.FullMethod, inner); err != nil {
 				return nil, err
 			}
@@ -199,7 +205,8 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 		s.o.Observe(method, st.Code(), took)
 	}
 	level := slog.LevelDebug
-	if st.Code() == codes.Internal || st.Code() == codes.Unavailable {
+	refused := errors.Is(err, fault.ShuttingDown) // as an operator wished
+	if !refused && (st.Code() == codes.Internal || st.Code() == codes.Unavailable) {
 		level = slog.LevelError
 	}
 	attrs := []any{"method", method, "code", st.Code().String(), "ms", took.Milliseconds()}
