@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ func complete(cmd *cobra.Command, flag string, values cobra.CompletionFunc) {
 
 // platformIDs asks the running hub, with the names as descriptions. Where it does
 // not answer nothing is offered: a shell is no place for an error.
-func platformIDs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func platformIDs(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	var out []string
 	// A completion runs without what comes before a command.
 	if len(args) > 0 || applySettings(cmd) != nil {
@@ -81,7 +82,9 @@ func platformIDs(cmd *cobra.Command, args []string, _ string) ([]string, cobra.S
 			return err
 		}
 		for _, p := range resp.GetPlatforms() {
-			out = append(out, cobra.CompletionWithDesc(p.GetPlatformId(), p.GetDisplayName()))
+			if strings.HasPrefix(p.GetPlatformId(), begun) {
+				out = append(out, cobra.CompletionWithDesc(p.GetPlatformId(), p.GetDisplayName()))
+			}
 		}
 		return nil
 	})
