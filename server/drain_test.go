@@ -3,12 +3,16 @@ package server_test
 import (
 	"context"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tongcha/tongcha/server"
 	"github.com/tongcha/tongcha/server/admin"
+	"github.com/tongcha/tongcha/server/pki"
 )
 
 // status is how the hub says it is.
@@ -136,4 +140,46 @@ func TestStatusOfAHub(t *testing.T) {
 		t.Errorf("state %s with an attempt under way", state)
 	}
 	s.eventually("flushed and swept", func() bool { h := s.status(); return !h.Flushed.IsZero() && !h.Swept.IsZero() })
+}
+
+// TestGaugesOfAHub: what alerts are made of is there, with sound values; also for
+// a REST certificate.
+func TestGaugesOfAHub(t *testing.T) {
+	s := newSite(t)
+	ca, err := server.OpenAuthority(s.cfg.Data, s.cfg.TrustDomain)
+	s.must(err)
+	pair, expire, err := ca.Issue(pki.RoleHub, "rest", pki.IssueOptions{Hosts: pki.LocalHosts()})
+	s.must(err)
+	dir := t.TempDir()
+	s.cfg.HTTPCert, s.cfg.HTTPKey = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	s.must(os.WriteFile(s.cfg.HTTPCert, pair.CertPEM, 0o600))
+	s.must(os.WriteFile(s.cfg.HTTPKey, pair.KeyPEM, 0o600))
+	s.start()
+	_, page, err := get("http://" + s.at.Metrics + "/metrics")
+	s.must(err)
+	values := make(map[string]float64)
+	for line := range strings.Lines(page) {
+		name, v, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if n, err := strconv.ParseFloat(v, 64); err == nil {
+			values[name] = n
+		}
+	}
+	now := float64(time.Now().Unix())
+	const certificate = "tongcha_certificate_expiry_timestamp_seconds"
+	for what, ok := range map[string]bool{
+		"hub":       values[certificate+`{certificate="hub"}`] > now+86400,
+		"authority": values[certificate+`{certificate="authority"}`] > now+365*86400,
+		"http":      values[certificate+`{certificate="http"}`] == float64(expire.Unix()),
+		"store":     values["tongcha_store_bytes"] > 0,
+		"free":      values["tongcha_data_free_bytes"] > 0,
+		"calendar":  values["tongcha_calendar_end_timestamp_seconds"] > 1.7e9,
+		"sms":       values[`tongcha_sms_total{outcome="failed"}`] == 0 && strings.Contains(page, `tongcha_sms_total{outcome="failed"} 0`),
+	} {
+		if !ok {
+			t.Errorf("%s: %v", what, values)
+		}
+	}
+	if j, ok := values["tongcha_clock_jump_seconds"]; !ok || j > 3600 {
+		t.Errorf("clock: %v", j)
+	}
 }

@@ -1,12 +1,17 @@
 package server
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/tongcha/tongcha/server/admin"
+	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/seal"
+	"github.com/tongcha/tongcha/server/store/bolt"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // healthy is a hub with nothing to find, at a time.
@@ -83,5 +88,52 @@ func TestJump(t *testing.T) {
 	p := pulse{started: time.Now()}
 	if d := p.jump(p.started.Add(time.Hour)); d != 0 {
 		t.Errorf("an hour that went by: %v", d)
+	}
+}
+
+// TestNoteAbandoned: orders given up before the hub's first look are old news,
+// those after it are noted.
+func TestNoteAbandoned(t *testing.T) {
+	dir := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(seal.Create(filepath.Join(dir, "keys.json")))
+	keys, err := seal.Load(filepath.Join(dir, "keys.json"))
+	must(err)
+	store, err := bolt.Open(filepath.Join(dir, "hub.db"), keys)
+	must(err)
+	defer func() { must(store.Close()) }()
+	abandon := func() {
+		t.Helper()
+		n, err := phone.ParseNumber("13912349876")
+		must(err)
+		now := time.Now()
+		o := unbind.New(seal.NewID(now), now, now.Add(time.Hour), unbind.Order{Platform: "shop", Number: n, NumberIndex: phone.IndexOf(keys, n), AccountRefs: []string{"a"}})
+		_, err = store.Enqueue(t.Context(), unbind.Enqueue{NumberIndex: o.NumberIndex, RequestKey: [32]byte(seal.Token(32)), Now: now, Items: []unbind.Item{{Platform: "shop", Order: &o}}})
+		must(err)
+		claims, _, err := store.Claim(t.Context(), unbind.ClaimRequest{Now: now, Lease: time.Minute, Max: 1, Free: func(platform.ID) int { return 1 }})
+		must(err)
+		_, err = store.Finish(t.Context(), claims[0], unbind.Abandon(unbind.Attempt{Began: now, Ended: now}, "TOO_OLD"))
+		must(err)
+	}
+	h := &Hub{store: store}
+	abandon()
+	must(h.noteAbandoned(t.Context()))
+	if h.pulse.abandonedAt.Load() != 0 {
+		t.Error("an order given up before the first look is news")
+	}
+	abandon()
+	must(h.noteAbandoned(t.Context()))
+	noted := h.pulse.abandonedAt.Load()
+	if noted == 0 {
+		t.Error("an order given up is not noted")
+	}
+	must(h.noteAbandoned(t.Context()))
+	if h.pulse.abandonedAt.Load() != noted {
+		t.Error("the same order is noted twice")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// printed is what `config print -o json` says, by setting.
-func printed(t *testing.T, r result) map[string]shownSetting {
+// shownSettings is what `config print -o json` says, by setting.
+func shownSettings(t *testing.T, r result) map[string]shownSetting {
 	t.Helper()
 	out := make(map[string]shownSetting)
 	for _, s := range decode[[]shownSetting](t, []byte(r.must(t).stdout)) {
@@ -29,7 +29,7 @@ func TestConfigPrint(t *testing.T) {
 		cmd := command(t, append(args, "-o", "json", "--config", file, "--grpc", "127.0.0.1:9")...)
 		cmd.Env = append(cmd.Env, "TONGCHA_HTTP=127.0.0.1:8", "TONGCHA_GRPC=127.0.0.1:7", "TONGCHA_HTPP=x")
 		r := finish(t, cmd)
-		got := printed(t, r)
+		got := shownSettings(t, r)
 		for name, want := range map[string]shownSetting{
 			"grpc":                    {Value: "127.0.0.1:9", Origin: "--grpc"},
 			"http":                    {Value: "127.0.0.1:8", Origin: "TONGCHA_HTTP"},
@@ -54,12 +54,12 @@ func TestConfigPrint(t *testing.T) {
 		}
 	}
 	help := tongcha(t, "serve", "--help").must(t).stdout
-	for name := range printed(t, tongcha(t, "config", "print", "serve", "-o", "json")) {
+	for name := range shownSettings(t, tongcha(t, "config", "print", "serve", "-o", "json")) {
 		if !strings.Contains(help, "--"+name+" ") {
 			t.Errorf("serve has no --%s", name)
 		}
 	}
-	dev := printed(t, tongcha(t, "config", "print", "dev", "--accounts", "a.csv", "-o", "json"))
+	dev := shownSettings(t, tongcha(t, "config", "print", "dev", "--accounts", "a.csv", "-o", "json"))
 	if dev["accounts"] != (shownSetting{"accounts", "a.csv", "--accounts"}) || dev["log-level"].Value != "warn" || dev["keys"].Name != "" {
 		t.Errorf("dev: %v", dev)
 	}
@@ -75,9 +75,9 @@ func TestConfigPrintYAML(t *testing.T) {
 	if !strings.Contains(first, "shutdown-delay: 5s # --shutdown-delay\n") {
 		t.Errorf("no origin as a comment:\n%s", first)
 	}
-	want := printed(t, tongcha(t, append([]string{"config", "print", "-o", "json"}, args...)...))
+	want := shownSettings(t, tongcha(t, append([]string{"config", "print", "-o", "json"}, args...)...))
 	file := write(t, "tongcha.yaml", first)
-	got := printed(t, tongcha(t, "config", "print", "-o", "json", "--config", file))
+	got := shownSettings(t, tongcha(t, "config", "print", "-o", "json", "--config", file))
 	for name, s := range got {
 		if name != "config" && (!reflect.DeepEqual(s.Value, want[name].Value) || !strings.HasPrefix(s.Origin, file+":")) {
 			t.Errorf("%+v, want %+v", s, want[name])

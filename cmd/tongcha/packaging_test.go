@@ -109,7 +109,7 @@ func TestExampleConfig(t *testing.T) {
 		}
 	})
 	file := write(t, "tongcha.yaml", key.ReplaceAllString(example, "$1: $2"))
-	got := printed(t, tongcha(t, "config", "print", "serve", "-o", "json", "--config", file))
+	got := shownSettings(t, tongcha(t, "config", "print", "serve", "-o", "json", "--config", file))
 	for name := range keys {
 		if !strings.HasPrefix(got[name].Origin, file+":") {
 			t.Errorf("%s of the example is from %q", name, got[name].Origin)
