@@ -112,6 +112,36 @@ func TestDrainGivesTheLoadBalancerTime(t *testing.T) {
 	s.wantReady(true, "SERVING")
 }
 
+// TestDrainKeepsOrders: an order that becomes due while the hub is drained waits
+// until the drain is taken back.
+func TestDrainKeepsOrders(t *testing.T) {
+	s := newSite(t, func(c *server.Config) { c.AllowUnattested = true })
+	shop := s.connector(false)
+	s.start()
+	s.join(shop.address)
+	order := s.orderAfter(func() {
+		_, err := s.hub.Catalogue().Suspend(context.Background(), "shop", "")
+		s.must(err)
+	})
+	s.hub.Drain()
+	_, err := s.hub.Catalogue().Resume(context.Background(), "shop") // wakes the dispatcher
+	s.must(err)
+	select {
+	case <-shop.unbinds:
+		t.Error("a drained hub sent an order")
+	case <-time.After(200 * time.Millisecond):
+	}
+	s.must(s.hub.Undrain())
+	select {
+	case id := <-shop.unbinds:
+		if id != order {
+			t.Errorf("sent %s, want %s", id, order)
+		}
+	case <-time.After(within):
+		t.Error("the order was not sent after the drain")
+	}
+}
+
 // TestStatusOfAHub: the figures of a hub with an order at a platform that hangs.
 func TestStatusOfAHub(t *testing.T) {
 	s := newSite(t, func(c *server.Config) { c.AllowUnattested, c.Version = true, "v9" })

@@ -114,7 +114,10 @@ func (s *site) join(address string) {
 }
 
 // order goes a person's way up to an order.
-func (s *site) order() string {
+func (s *site) order() string { s.Helper(); return s.orderAfter(func() {}) }
+
+// orderAfter does so, and something else between the lookup and the order.
+func (s *site) orderAfter(lookedUp func()) string {
 	s.Helper()
 	var v struct{ VerificationID string }
 	s.rest("POST", "/v1/verifications", "", map[string]any{
@@ -125,6 +128,7 @@ func (s *site) order() string {
 	var l struct{ LookupID, State string }
 	s.rest("POST", "/v1/lookups", open.SessionToken, map[string]string{}, &l)
 	s.rest("GET", "/v1/lookups/"+l.LookupID+"?wait=10s&sinceRevision=1000", open.SessionToken, nil, &l)
+	lookedUp()
 	var made struct {
 		Unbinds []struct {
 			UnbindID string
