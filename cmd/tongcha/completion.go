@@ -72,7 +72,8 @@ func complete(cmd *cobra.Command, flag string, values cobra.CompletionFunc) {
 // not answer nothing is offered: a shell is no place for an error.
 func platformIDs(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	var out []string
-	// A completion runs without what comes before a command.
+	// The settings of a --config on the line that is being completed are not filled in
+	// yet.
 	if len(args) > 0 || applySettings(cmd) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

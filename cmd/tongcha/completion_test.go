@@ -49,6 +49,10 @@ func TestCompletion(t *testing.T) {
 	if len(categories) != 39 || !slices.Contains(categories, "网上购物") {
 		t.Errorf("categories: %q", categories)
 	}
+	file := write(t, "tongcha.yaml", "data: "+h.data+"\n")
+	if got := offers(t, command(t, "__complete", "platform", "show", "--config", file, "")); len(got) != len(everySim) {
+		t.Errorf("with --config on the line: %q", got)
+	}
 	fromEnvironment := command(t, "__complete", "platform", "show", "")
 	fromEnvironment.Env = append(fromEnvironment.Env, "TONGCHA_DATA="+h.data)
 	if got := offers(t, fromEnvironment); len(got) != len(everySim) {
