@@ -73,6 +73,8 @@ type Config struct {
 	MaxLookups int
 	// Trace says where traces go; nowhere by default.
 	Trace trace.Options
+	// Version is the program's, for the operator's view; may be "".
+	Version string
 
 	Logger *slog.Logger
 }

@@ -51,6 +51,8 @@ type Hub struct {
 	trace    *trace.Tracer // nil: nothing is traced
 
 	ready atomic.Bool
+	drain drain
+	pulse pulse
 }
 
 // OpenAuthority loads the certificate authority of a data folder, which is made
@@ -78,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, counter: coverage.NewCounter()}
+	h := &Hub{cfg: cfg, counter: coverage.NewCounter(), pulse: pulse{started: time.Now()}}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -115,6 +117,7 @@ func (h *Hub) open(ctx context.Context) error {
 	}
 	h.wire(keys, carrier, due)
 	h.metrics.watchLoad(h)
+	h.metrics.watch(h)
 	return h.catalogue.load(ctx)
 }
 
@@ -156,6 +159,7 @@ func (h *Hub) ownCredentials() (pki.Credentials, error) {
 	}
 	var current atomic.Pointer[tls.Certificate]
 	current.Store(&cert)
+	h.pulse.leaf = &current
 	h.cfg.Logger.Info("hub certificate issued", "expires", expire)
 	creds := pki.Fixed(cert, h.authority.Roots())
 	creds.Certificate = func() (*tls.Certificate, error) { return h.renewed(&current) }
@@ -207,7 +211,7 @@ func (h *Hub) dialCarriers() (platform.Carrier, error) {
 			return nil, fmt.Errorf("carrier %s: %w", c.ID, err)
 		}
 		h.carriers = append(h.carriers, one)
-		all = append(all, one)
+		all = append(all, h.metrics.countCarrier(c.ID, one))
 	}
 	return link.Carriers(all), nil
 }
@@ -218,6 +222,7 @@ func (h *Hub) dueTime() (func(time.Time) time.Time, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.pulse.calendarEnd = calendarEnd(cal, time.Now())
 	for _, year := range []int{time.Now().Year(), time.Now().AddDate(0, 1, 0).Year()} {
 		if !cal.Covers(year) {
 			h.cfg.Logger.Warn("no holidays are known for a year that due dates reach; Monday to Friday count as working days", "year", year)
@@ -263,7 +268,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
-			Store: timedCodes{h.store, h.stepped}, Sender: h.cfg.Sender, Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
+			Store: timedCodes{h.store, h.stepped}, Sender: h.metrics.countSender(h.cfg.Sender), Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
 		}),
 		Lookup: h.lookups, Unbind: h.unbinds, Catalogue: h.catalogue, Carrier: carrier, IsMember: h.catalogue.IsMember,
 		Coverage: func(ctx context.Context, q coverage.Query) (coverage.Report, error) {
@@ -283,13 +288,13 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Status: rpc.Status, Logger: h.cfg.Logger,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger,
 	}
 }
 
-// readiness is nil while the hub takes requests.
+// readiness is nil while the hub takes requests and is not being drained.
 func (h *Hub) readiness() error {
-	if !h.ready.Load() {
+	if draining, _ := h.draining(); draining || !h.ready.Load() {
 		return fault.ShuttingDown.New()
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 // metrics are the hub's figures for its operator. No label holds anything a
 // person typed: routes are templates, platforms are catalogued ids.
 type metrics struct {
+	counters
 	registry *prometheus.Registry
 	http     *prometheus.HistogramVec
 	rpc      *prometheus.HistogramVec
@@ -33,6 +34,7 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 		}, labels)
 	}
 	m := &metrics{
+		counters: newCounters(),
 		registry: prometheus.NewRegistry(),
 		http:     histogram("http_request_seconds", "REST requests by route and status.", "route", "code"),
 		rpc:      histogram("grpc_call_seconds", "gRPC calls by method and code.", "method", "code"),
@@ -41,7 +43,7 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 		steps:    histogram("record_seconds", "How long the store took to record new work, waiting for other writers included, by kind.", "kind"),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.http, m.rpc, m.answers, m.attempts, m.steps, &orderCollector{orders: orders, desc: prometheus.NewDesc(
+		m.http, m.rpc, m.answers, m.attempts, m.steps, m.sms, m.carrier, &orderCollector{orders: orders, desc: prometheus.NewDesc(
 			"tongcha_orders", "Unbind orders by platform and state; overdue ones are counted in their state too.", []string{"platform", "state"}, nil)})
 	return m
 }

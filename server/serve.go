@@ -49,6 +49,7 @@ func (h *Hub) Serve(ctx context.Context, ready func(Addresses)) error {
 		l.close()
 		return errors.Join(err, h.Close())
 	}
+	h.pulse.at(l.addresses())
 	s.start()
 	h.ready.Store(true)
 	h.rpc.SetServing(true)
@@ -193,6 +194,7 @@ func (h *Hub) httpTLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http-cert: %w", err)
 	}
+	h.pulse.http(cert.Leaf)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert},
 		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: h.authority.Roots(),
@@ -227,9 +229,7 @@ func (s *serving) run(name string, serve func() error) {
 // stop ends everything, each part before what it stands on.
 func (s *serving) stop() error {
 	h := s.h
-	h.ready.Store(false)
-	h.rpc.SetServing(false)
-	time.Sleep(h.cfg.ShutdownDelay)
+	time.Sleep(h.turnAway())
 	h.lookups.Drain()
 	h.unbinds.Drain()
 	s.closeDoors()

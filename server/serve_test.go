@@ -126,12 +126,16 @@ func (s *site) session() string {
 }
 
 // order goes a person's way up to an order.
-func (s *site) order() string {
+func (s *site) order() string { s.Helper(); return s.orderAfter(func() {}) }
+
+// orderAfter does so, and something else between the lookup and the order.
+func (s *site) orderAfter(lookedUp func()) string {
 	s.Helper()
 	token := s.session()
 	var l struct{ LookupID, State string }
 	s.rest("POST", "/v1/lookups", token, map[string]string{}, &l)
 	s.rest("GET", "/v1/lookups/"+l.LookupID+"?wait=10s&sinceRevision=1000", token, nil, &l)
+	lookedUp()
 	var made struct {
 		Unbinds []struct {
 			UnbindID string

@@ -68,6 +68,7 @@ func (w *workers) flush(ctx context.Context) error {
 	if err := w.h.counter.Flush(ctx, w.h.store); err != nil {
 		return fmt.Errorf("flush figures: %w", err)
 	}
+	w.h.pulse.flushed.Store(time.Now().UnixNano())
 	return nil
 }
 
@@ -78,7 +79,8 @@ func (w *workers) sweep(ctx context.Context) error {
 			return fmt.Errorf("sweep: %w", err)
 		}
 		if !more {
-			return nil
+			w.h.pulse.swept.Store(time.Now().UnixNano())
+			return w.h.noteAbandoned(ctx)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func importCatalogue(cmd *cobra.Command, path string, req *adminv1.ImportCatalog
 	if _, err := coverage.ParseFile(req.File); err != nil {
 		return nil, fmt.Errorf("%s can't be imported; nothing was changed:\n%w", path, err)
 	}
-	err = withConn(cmd, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	err = withConn(cmd, adminTimeout, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		resp, err = adminv1.NewCatalogueServiceClient(conn).ImportCatalogue(ctx, req)
 		return err
 	})
@@ -155,7 +155,7 @@ func newCatalogueExport() *cobra.Command {
 			if form, err := cmd.Flags().GetString("output"); err != nil || form != "csv" {
 				return usageError("-o must be csv")
 			}
-			return withConn(cmd, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+			return withConn(cmd, adminTimeout, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				resp, err := adminv1.NewCatalogueServiceClient(conn).ExportCatalogue(ctx, &adminv1.ExportCatalogueRequest{})
 				if err != nil {
 					return err

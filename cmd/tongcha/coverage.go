@@ -31,7 +31,7 @@ func newCoverageSummary() *cobra.Command {
 		Use: "summary", Short: "Show the figures of all platforms", Args: cobra.NoArgs,
 		Long: "Show the figures of all platforms, since the hub's first day or of the days given. " + windowHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withConn(cmd, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+			return withConn(cmd, adminTimeout, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				resp, err := oversightv1.NewCoverageServiceClient(conn).GetCoverage(ctx, req)
 				if err != nil {
 					return err
@@ -121,7 +121,7 @@ func newCoveragePlatforms() *cobra.Command {
 			if !slices.Contains([]string{"id", "answered", "silent", "asked", "weight"}, order) {
 				return usageError("--sort must be id, answered, silent, asked or weight")
 			}
-			return withConn(cmd, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+			return withConn(cmd, adminTimeout, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				resp, err := listCoverage(ctx, oversightv1.NewCoverageServiceClient(conn), req)
 				if err != nil {
 					return err

@@ -27,6 +27,13 @@ type devFlags struct {
 }
 
 func newDev() *cobra.Command {
+	cmd, f := devCommand()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runDev(cmd, f) }
+	return cmd
+}
+
+// devCommand is `dev` without what it does: its settings alone.
+func devCommand() (*cobra.Command, *devFlags) {
 	f := new(devFlags)
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a hub with a simulated carrier and simulated platforms, on this machine only", Args: cobra.NoArgs,
@@ -35,7 +42,6 @@ func newDev() *cobra.Command {
 			"--accounts takes a CSV file with the columns platform_id,phone_number,product,bound_at,id_suffix and\n" +
 			"--holders one with phone_number,id_suffix,holder_since (times in RFC 3339). Rows are imported once: what\n" +
 			"was unbound does not return. A platform_id that is new becomes one more simulated platform.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:8080", "address of REST, on this machine")
 	cmd.Flags().StringVar(&f.grpc, "grpc", "127.0.0.1:8443", "address of gRPC with mutual TLS, on this machine")
@@ -43,7 +49,7 @@ func newDev() *cobra.Command {
 	cmd.Flags().StringVar(&f.holders, "holders", "", "CSV file of holders")
 	addTrace(cmd.Flags(), &f.trace)
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to standard error")
-	return cmd
+	return cmd, f
 }
 
 func runDev(cmd *cobra.Command, f *devFlags) error {
@@ -131,7 +137,7 @@ func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error)
 		return cfg, usageError("%w", err)
 	}
 	cfg.Data, cfg.MakeKeys, cfg.Logger = folder, true, log
-	cfg.HTTP, cfg.GRPC, cfg.Trace = f.http, f.grpc, f.trace
+	cfg.HTTP, cfg.GRPC, cfg.Trace, cfg.Version = f.http, f.grpc, f.trace, version().Version
 	printer := sms.NewPrinter(out)
 	cfg.Sender, cfg.Notifier = printer, printer
 	cfg.OpenCoverage = true

@@ -21,7 +21,10 @@ func addOutput(cmd *cobra.Command) {
 type table [][]string
 
 // emit prints v as JSON or t as a table, as -o says.
-func emit(cmd *cobra.Command, v any, t table) error {
+func emit(cmd *cobra.Command, v any, t table) error { return emitAs(cmd, v, t, "table or json") }
+
+// emitAs does so for a command that takes more forms.
+func emitAs(cmd *cobra.Command, v any, t table, forms string) error {
 	form, err := cmd.Flags().GetString("output")
 	if err != nil {
 		return err
@@ -33,7 +36,7 @@ func emit(cmd *cobra.Command, v any, t table) error {
 	case "json":
 		return writeJSON(w, v)
 	}
-	return usageError("-o must be table or json")
+	return usageError("-o must be %s", forms)
 }
 
 func writeJSON(w io.Writer, v any) error {

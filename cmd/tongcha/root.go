@@ -22,13 +22,17 @@ func newRoot() *cobra.Command {
 			"accounts are bound to it, and forwards unbind orders until each has an end.\n\n" +
 			"Start with: tongcha dev\n\n" +
 			"Every flag can also be set by an environment variable (--http-cert: TONGCHA_HTTP_CERT) or in a\n" +
-			"YAML file named by --config. A flag wins over the environment, the environment over the file.",
+			"YAML file named by --config. A flag wins over the environment, the environment over the file.\n\n" +
+			"Exit codes: 0 done, 1 it failed or something needs a look, 2 the command line or a setting is wrong, 3 no hub\n" +
+			"answers on the socket.",
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return applySettings(cmd) },
 	}
 	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
 	root.PersistentFlags().String("data", ".tongcha", "data folder")
 	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newCatalogue(), newCoverage(), newKeys(), newVersion())
+	root.AddCommand(newConfig(), newStatus(), newDrain())
+	addCompletion(root)
 	root.Version = version().Version
 	root.SetFlagErrorFunc(misused)
 	strict(root)
@@ -85,7 +89,22 @@ type versionInfo struct {
 	Go      string `json:"go"`
 }
 
+// What a build says of itself where it has no version control beside it, such as
+// in a container: go build -ldflags "-X main.builtVersion=… -X main.builtCommit=…".
+var builtVersion, builtCommit string
+
 func version() versionInfo {
+	v := readVersion()
+	if builtVersion != "" {
+		v.Version = builtVersion
+	}
+	if builtCommit != "" {
+		v.Commit = builtCommit
+	}
+	return v
+}
+
+func readVersion() versionInfo {
 	v := versionInfo{Version: "devel", Commit: "unknown"}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

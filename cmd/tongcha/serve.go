@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -24,13 +26,19 @@ type serveFlags struct {
 }
 
 func newServe() *cobra.Command {
+	cmd, f := serveCommand()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) }
+	return cmd
+}
+
+// serveCommand is `serve` without what it does: its settings alone.
+func serveCommand() (*cobra.Command, *serveFlags) {
 	f := new(serveFlags)
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Run the hub", Args: cobra.NoArgs,
 		Long: "Run the hub. A setting that can't be honoured stops the start.\n\n" +
 			"A first start: tongcha keys new keys.json\n" +
 			"               tongcha serve --keys keys.json --sms-gateway https://sms.example/send --sms-token-file token",
-		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, f) },
 	}
 	s := cmd.Flags()
 	s.StringVar(&f.http, "http", "127.0.0.1:8080", "address of REST; beyond this machine only with --http-cert")
@@ -52,7 +60,7 @@ func newServe() *cobra.Command {
 	s.IntVar(&f.maxLookups, "max-lookups", server.DefaultConfig().MaxLookups, "lookups that run at the same time; more are refused until some have ended")
 	addTrace(s, &f.trace)
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	return cmd
+	return cmd, f
 }
 
 func runServe(cmd *cobra.Command, f *serveFlags) error {
@@ -67,45 +75,56 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(cmd.Context(), func() { notify(cfg.Logger, "STOPPING=1") })()
 	return hub.Serve(cmd.Context(), func(a server.Addresses) {
+		notify(cfg.Logger, "READY=1")
 		cfg.Logger.Info("serving", "http", a.HTTP, "grpc", a.GRPC, "metrics", a.Metrics, "version", version().Version)
 	})
 }
 
+// config makes the hub's configuration of the flags. Its error joins all there
+// are.
 func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 	cfg := server.DefaultConfig()
-	var err error
-	if cfg.Data, err = hubFolder(cmd); err != nil {
-		return cfg, err
+	var errs []error
+	bad := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
+	var err error
+	cfg.Data, err = hubFolder(cmd)
+	bad(err)
 	if cfg.Logger, err = newLogger(f.logLevel); err != nil {
-		return cfg, usageError("%w", err)
+		bad(usageError("%w", err))
 	}
 	cfg.HTTP, cfg.GRPC, cfg.Metrics = f.http, f.grpc, f.metrics
 	cfg.HTTPCert, cfg.HTTPKey, cfg.KeyFile = f.httpCert, f.httpKey, f.keys
 	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
 	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
-	cfg.MaxLookups, cfg.Trace = f.maxLookups, f.trace
+	cfg.MaxLookups, cfg.Trace, cfg.Version = f.maxLookups, f.trace, version().Version
 	for _, c := range f.carriers {
 		id, address, ok := strings.Cut(c, "=")
 		if !ok {
-			return cfg, usageError("--carrier must be ID=HOST:PORT")
+			bad(usageError("--carrier must be ID=HOST:PORT"))
+			continue
 		}
 		cfg.Carriers = append(cfg.Carriers, server.CarrierConfig{ID: id, Address: address})
 	}
 	for _, p := range f.proxies {
 		n, err := netip.ParsePrefix(p)
 		if err != nil {
-			return cfg, usageError("--trusted-proxy must be a network such as 10.0.0.0/8")
+			bad(usageError("--trusted-proxy must be a network such as 10.0.0.0/8"))
+			continue
 		}
 		cfg.TrustedProxies = append(cfg.TrustedProxies, n)
 	}
 	if f.smsGateway != "" {
 		webhook, err := sms.NewWebhook(f.smsGateway, f.smsToken)
-		if err != nil {
-			return cfg, err
+		bad(err)
+		if err == nil {
+			cfg.Sender, cfg.Notifier = webhook, webhook
 		}
-		cfg.Sender, cfg.Notifier = webhook, webhook
 	}
-	return cfg, nil
+	return cfg, errors.Join(errs...)
 }

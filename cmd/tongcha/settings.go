@@ -14,46 +14,69 @@ import (
 // from the YAML file. An unknown key of the file is an error with its line: a
 // misspelt security setting must not be dropped in silence.
 func applySettings(cmd *cobra.Command) error {
+	if problems := fillSettings(cmd); len(problems) > 0 {
+		return problems[0]
+	}
+	return nil
+}
+
+// fillSettings does so and goes on after a problem, so that all can be shown.
+func fillSettings(cmd *cobra.Command) (problems []error) {
 	flags := cmd.Flags()
 	if err := fromEnvironment(flags.Lookup("config")); err != nil {
-		return err
+		return []error{err}
 	}
-	file, err := readSettings(cmd)
-	if err != nil {
-		return err
-	}
-	var failed error
+	path := flags.Lookup("config").Value.String()
+	file, problems := readSettings(cmd.Root(), path)
 	flags.VisitAll(func(f *pflag.Flag) {
-		if failed != nil || f.Changed || f.Name == "help" {
+		if f.Changed || f.Name == "help" {
 			return
 		}
-		if failed = fromEnvironment(f); failed != nil || f.Changed {
+		if err := fromEnvironment(f); err != nil || f.Changed {
+			if err != nil {
+				problems = append(problems, err)
+			}
 			return
 		}
 		if v, ok := file[f.Name]; ok {
-			failed = set(f, v.values, fmt.Sprintf("%s line %d", flags.Lookup("config").Value, v.line))
+			place := fmt.Sprintf("%s:%d", path, v.line)
+			if err := set(f, v.values, fmt.Sprintf("%s line %d", path, v.line), place); err != nil {
+				problems = append(problems, err)
+			}
 		}
 	})
-	return failed
+	return problems
+}
+
+func variableOf(flag string) string {
+	return "TONGCHA_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 func fromEnvironment(f *pflag.Flag) error {
-	name := "TONGCHA_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	name := variableOf(f.Name)
 	v, ok := os.LookupEnv(name)
 	if !ok || f.Changed {
 		return nil
 	}
-	return set(f, []string{v}, name)
+	return set(f, []string{v}, name, name)
 }
 
-// set gives the flag its values and marks it as given.
-func set(f *pflag.Flag, values []string, from string) error {
+// originKey is the annotation of a flag that was not given on the command line:
+// where its value is from.
+const originKey = "tongcha_origin"
+
+// set gives the flag its values and marks it as given, by whom it notes.
+func set(f *pflag.Flag, values []string, from, origin string) error {
 	for _, v := range values {
 		if err := f.Value.Set(v); err != nil {
 			return usageError("%s: --%s can't take that value (%s wanted)", from, f.Name, f.Value.Type())
 		}
 	}
 	f.Changed = true
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
+	}
+	f.Annotations[originKey] = []string{origin}
 	return nil
 }
 
@@ -62,45 +85,46 @@ type setting struct {
 	line   int
 }
 
-// readSettings reads the file named by --config. Keys are the names of flags of
+// readSettings reads the file at path; "" is none. Keys are the names of flags of
 // any command, so that one file serves all of them.
-func readSettings(cmd *cobra.Command) (map[string]setting, error) {
-	path := cmd.Flags().Lookup("config").Value.String()
+func readSettings(root *cobra.Command, path string) (map[string]setting, []error) {
 	if path == "" {
 		return nil, nil
 	}
 	body, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usageError("--config: %w", err)
+		return nil, []error{usageError("--config: %w", err)}
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(body, &doc); err != nil {
-		return nil, usageError("%s: %w", path, err)
+		return nil, []error{usageError("%s: %w", path, err)}
 	}
 	if len(doc.Content) == 0 {
 		return nil, nil
 	}
 	top := doc.Content[0]
 	if top.Kind != yaml.MappingNode {
-		return nil, usageError("%s: want one key for each setting", path)
+		return nil, []error{usageError("%s: want one key for each setting", path)}
 	}
-	known := flagNames(cmd.Root())
+	known := flagNames(root)
 	out := make(map[string]setting)
+	var problems []error
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		k, v := top.Content[i], top.Content[i+1]
-		if !known[k.Value] {
-			return nil, usageError("%s line %d: there is no setting of that name; see `tongcha serve --help`", path, k.Line)
-		}
-		if _, twice := out[k.Value]; twice {
-			return nil, usageError("%s line %d: the setting stands there twice", path, k.Line)
-		}
 		values, ok := scalars(v)
-		if !ok {
-			return nil, usageError("%s line %d: want a value or a list of values", path, v.Line)
+		_, twice := out[k.Value]
+		switch {
+		case !known[k.Value]:
+			problems = append(problems, usageError("%s line %d: there is no setting of that name; see `tongcha serve --help`", path, k.Line))
+		case twice:
+			problems = append(problems, usageError("%s line %d: the setting stands there twice", path, k.Line))
+		case !ok:
+			problems = append(problems, usageError("%s line %d: want a value or a list of values", path, v.Line))
+		default:
+			out[k.Value] = setting{values: values, line: k.Line}
 		}
-		out[k.Value] = setting{values: values, line: k.Line}
 	}
-	return out, nil
+	return out, problems
 }
 
 func scalars(n *yaml.Node) ([]string, bool) {

@@ -65,6 +65,7 @@ type Options struct {
 	Coverage  oversightv1.CoverageServiceServer
 	Orders    Orders
 	Authority *pki.Authority
+	Hub       Hub // nil: HubService is not served
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
@@ -85,6 +86,9 @@ func NewServer(o Options) *grpc.Server {
 	adminv1.RegisterCatalogueServiceServer(g, s)
 	if o.Coverage != nil {
 		oversightv1.RegisterCoverageServiceServer(g, o.Coverage)
+	}
+	if o.Hub != nil {
+		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
 	}
 	return g
 }

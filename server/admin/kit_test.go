@@ -49,6 +49,7 @@ type desk struct {
 	authority *pki.Authority
 	catalogue *catalogue
 	orders    admin.Orders
+	hub       admin.Hub
 	logs      *logtest.Log
 }
 
@@ -87,7 +88,7 @@ func (d *desk) must(err error) {
 func (d *desk) serve() {
 	d.Helper()
 	s := admin.NewServer(admin.Options{
-		Catalogue: d.catalogue, File: d.catalogue, Orders: d.orders, Authority: d.authority, Status: rpc.Status,
+		Catalogue: d.catalogue, File: d.catalogue, Orders: d.orders, Authority: d.authority, Hub: d.hub, Status: rpc.Status,
 		Logger: slog.New(slog.NewTextHandler(d.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	l, err := admin.Listen(d.path)

@@ -81,6 +81,7 @@ type carrier struct {
 	since  time.Time
 	change platform.HolderChange
 	err    error
+	delay  time.Duration // of an attestation
 }
 
 func newCarrier() *carrier {
@@ -95,6 +96,10 @@ func (c *carrier) say(change func(*carrier)) {
 }
 
 func (c *carrier) Attest(_ context.Context, _ phone.Number, s phone.IDSuffix) (platform.Attestation, time.Time, error) {
+	c.mu.Lock()
+	delay := c.delay
+	c.mu.Unlock()
+	time.Sleep(delay)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

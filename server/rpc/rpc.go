@@ -81,6 +81,7 @@ type Server struct {
 	checks *limiter
 	waits  *waits
 	gate   *gate
+	door   door
 
 	lateWatches *waits // watches that go on after their lookup is complete
 }
@@ -144,6 +145,11 @@ func (s *Server) unary(inner bool) grpc.UnaryServerInterceptor {
 		began := time.Now()
 		var c caller
 		resp, err := s.guard(func() (_ any, err error) {
+			leave, err := s.door.enter(info.FullMethod)
+			if err != nil {
+				return nil, err
+			}
+			defer leave()
 			if c, err = s.admit(ctx, info.FullMethod, inner); err != nil {
 				return nil, err
 			}
@@ -218,7 +224,8 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 		s.o.Observe(method, st.Code(), took)
 	}
 	level := slog.LevelDebug
-	if st.Code() == codes.Internal || st.Code() == codes.Unavailable {
+	refused := errors.Is(err, fault.ShuttingDown) // as an operator wished
+	if !refused && (st.Code() == codes.Internal || st.Code() == codes.Unavailable) {
 		level = slog.LevelError
 	}
 	if !s.o.Logger.Enabled(ctx, level) {

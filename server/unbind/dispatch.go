@@ -59,6 +59,7 @@ type Dispatcher struct {
 	mu    sync.Mutex
 	busy  map[platform.ID]int
 	tasks sync.WaitGroup
+	pause pause
 }
 
 // NewDispatcher returns a Dispatcher.
@@ -102,6 +103,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 // dispatch starts all that is due and may start, and says when more is due.
 func (d *Dispatcher) dispatch(ctx context.Context) (time.Time, error) {
+	leave, ok := d.pause.enter()
+	if !ok {
+		return time.Time{}, nil
+	}
+	defer leave()
 	joined := make(map[platform.ID]platform.Platform)
 	for _, p := range d.o.Joined() {
 		if info := p.Info(); !info.Unfit {

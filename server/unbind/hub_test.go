@@ -25,6 +25,7 @@ type hub struct {
 	keys    *seal.Keys
 	service *unbind.Service
 	options unbind.DispatchOptions
+	now     *unbind.Dispatcher // the one that runs
 
 	mu     sync.Mutex
 	joined []platform.Platform
@@ -73,6 +74,7 @@ func (h *hub) run() {
 	o := h.options
 	o.Service = h.service
 	d := unbind.NewDispatcher(o)
+	h.now = d
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()

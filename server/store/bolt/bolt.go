@@ -54,7 +54,7 @@ func (s *Store) begin(tx *group.Tx) error {
 		m.FirstDay, m.SchemaVersion = timestamppb.Now(), schemaVersion
 	}
 	if m.GetSchemaVersion() > schemaVersion {
-		return fmt.Errorf("store: the file has layout %d, this program knows %d; use the newer program", m.GetSchemaVersion(), schemaVersion)
+		return tooNew(m.GetSchemaVersion())
 	}
 	if err := s.checkKeys(tx, found); err != nil {
 		return err
