@@ -19,7 +19,8 @@ const (
 	maxOpen = 1 << 14
 	// gatherFor is how long an answer may wait for others to go with it.
 	gatherFor = 5 * time.Millisecond
-	// gatherShare: answers go when they are one to this many open questions.
+	// gatherShare: answers go when they are one to this many open questions,
+	// rounded down, so that up to 15 open ones make none wait.
 	gatherShare = 8
 )
 
@@ -141,7 +142,7 @@ func (st *stream) sent(frames []frame) (over bool, err error) {
 // answer waited before. The caller holds the mutex.
 func (st *stream) gathered(first bool) {
 	switch {
-	case st.out.count > 0 && gatherShare*st.out.count >= len(st.open), st.closing && len(st.open) == 0:
+	case st.out.count > 0 && st.out.count >= len(st.open)/gatherShare, st.closing && len(st.open) == 0:
 		st.signal()
 	case first && st.out.count > 0:
 		st.gather.Reset(gatherFor)

@@ -30,9 +30,9 @@ type bearer interface {
 }
 
 // queue gathers the calls of one platform and sends them by one rule: when those
-// that wait are at least an eighth of those that are open (at least one), or when
-// the oldest has waited 5 ms. An idle platform is asked at once, and frames grow
-// with the load, whichever way they are carried.
+// that wait are at least an eighth of those that are open (rounded down, at least
+// one), or when the oldest has waited 5 ms. An idle platform is asked at once, and
+// frames grow with the load, whichever way they are carried.
 //
 // Who ends a call: the platform's answer; its asker, who withdraws it; or the
 // queue at the call's deadline. There is no timer per call: one serves the
@@ -153,7 +153,7 @@ func (q *queue) due(now time.Time) bool {
 	if n == 0 || q.limiter.room(q.open.n) <= 0 {
 		return false
 	}
-	return n*gatherShare >= q.open.n || now.Sub(q.waiting.head.item.asked) >= patience
+	return n >= q.open.n/gatherShare || now.Sub(q.waiting.head.item.asked) >= patience
 }
 
 // wake tells the pump that something may be due.
