@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
@@ -23,9 +24,25 @@ func (a always) Invoke(_ context.Context, _ string, _, out any, _ ...grpc.CallOp
 }
 
 // BenchmarkGetLookup is what the gateway itself costs a request: routing, checks,
-// grpc-gateway and the text of 32 rows, but no socket and no handler.
+// grpc-gateway and the text of 32 rows, but no socket and no handler; with
+// grpc-gateway's own marshaler, and with ours. x-stock is how many times faster
+// ours is.
 func BenchmarkGetLookup(b *testing.B) {
-	h, err := New(b.Context(), Options{Conn: always{lookup: ordinary(32)}, Status: statusOf})
+	var stock float64
+	b.Run("stock", func(b *testing.B) {
+		getLookups(b, &runtime.JSONPb{MarshalOptions: marshal})
+		stock = perOp(b)
+	})
+	b.Run("ours", func(b *testing.B) {
+		getLookups(b, newCodec())
+		b.ReportMetric(stock/perOp(b), "x-stock")
+	})
+}
+
+func perOp(b *testing.B) float64 { return float64(b.Elapsed()) / float64(b.N) }
+
+func getLookups(b *testing.B, m runtime.Marshaler) {
+	h, err := newHandler(b.Context(), Options{Conn: always{lookup: ordinary(32)}, Status: statusOf}, defaultPatience, m)
 	if err != nil {
 		b.Fatal(err)
 	}

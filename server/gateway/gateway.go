@@ -73,10 +73,10 @@ type handler struct {
 // New returns the handler of the whole HTTP surface. It holds no goroutine and
 // nothing to close.
 func New(ctx context.Context, o Options) (http.Handler, error) {
-	return newHandler(ctx, o, defaultPatience)
+	return newHandler(ctx, o, defaultPatience, newCodec())
 }
 
-func newHandler(ctx context.Context, o Options, p patience) (*handler, error) {
+func newHandler(ctx context.Context, o Options, p patience, m runtime.Marshaler) (*handler, error) {
 	if o.Conn == nil || o.Status == nil {
 		return nil, errors.New("gateway: Conn and Status are required")
 	}
@@ -90,7 +90,7 @@ func newHandler(ctx context.Context, o Options, p patience) (*handler, error) {
 	h := &handler{Options: o, patience: p, routes: routes}
 	h.fixed = h.fixedPaths()
 	h.mux = runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, newCodec()),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, m),
 		runtime.WithErrorHandler(h.muxError),
 		runtime.WithRoutingErrorHandler(h.muxRouting),
 		runtime.WithStreamErrorHandler(h.clean),

@@ -53,7 +53,7 @@ func open(t *testing.T, change func(*Options), p patience) *site {
 	if change != nil {
 		change(&o)
 	}
-	h, err := newHandler(t.Context(), o, p)
+	h, err := newHandler(t.Context(), o, p, newCodec())
 	if err != nil {
 		t.Fatal(err)
 	}
