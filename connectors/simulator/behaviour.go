@@ -25,8 +25,9 @@ type parts struct {
 	mode        sdk.UnbindMode
 	interceptor grpc.UnaryServerInterceptor  // may be nil
 	frames      grpc.StreamServerInterceptor // the same for streams
-	visit       func(orderID string) bool    // may be nil
-	join        func()                       // waits for what runs behind the handler
+	noStream    bool
+	visit       func(orderID string) bool // may be nil
+	join        func()                    // waits for what runs behind the handler
 }
 
 func newParts(life context.Context, spec Spec, data *Data, at Endpoint) parts {
@@ -36,11 +37,11 @@ func newParts(life context.Context, spec Spec, data *Data, at Endpoint) parts {
 	case Sync, Slow:
 		p.handler = prompt{b}
 	case Silent:
-		p.handler, p.interceptor, p.frames = prompt{b}, silence(life), frames(silenceFrame)
+		p.handler, p.interceptor, p.frames = prompt{b}, silence(life), loseFrames
 	case Flapping:
 		var lookups atomic.Int64
 		fails := func() bool { return lookups.Add(1)%2 == 1 }
-		p.handler, p.interceptor, p.frames = prompt{b}, flap(fails), frames(flapFrame(fails))
+		p.handler, p.interceptor, p.noStream = prompt{b}, flap(fails), true
 	case Refusing:
 		p.handler = refusing{b, sdk.Refused(spec.Refusal, spec.RefusalText)}
 	case Async, Redirecting:
@@ -142,48 +143,22 @@ func flap(fails func() bool) grpc.UnaryServerInterceptor {
 
 var errFlapping = status.Error(codes.Unavailable, "flapping")
 
-// frameFilter says what becomes of a frame with questions: it is taken, it is
-// lost, or its stream fails.
-type frameFilter func() (lost bool, err error)
-
-// silenceFrame loses every frame, so that its questions are never answered.
-func silenceFrame() (lost bool, err error) { return true, nil }
-
-// flapFrame fails the streams of the frames that fails says.
-func flapFrame(fails func() bool) frameFilter {
-	return func() (lost bool, err error) {
-		if fails() {
-			return false, errFlapping
-		}
-		return false, nil
-	}
+// loseFrames loses every frame of a stream, so that its questions are never
+// answered.
+func loseFrames(srv any, wire grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return next(srv, losing{wire})
 }
 
-// frames puts a filter before every stream of questions.
-func frames(filter frameFilter) grpc.StreamServerInterceptor {
-	return func(srv any, wire grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		return next(srv, filtered{wire, filter})
-	}
-}
+type losing struct{ grpc.ServerStream }
 
-type filtered struct {
-	grpc.ServerStream
-
-	filter frameFilter
-}
-
-// RecvMsg returns the next frame that the filter lets through.
-func (f filtered) RecvMsg(m any) error {
+// RecvMsg returns frames without questions and loses all others.
+func (l losing) RecvMsg(m any) error {
 	for {
-		if err := f.ServerStream.RecvMsg(m); err != nil {
+		if err := l.ServerStream.RecvMsg(m); err != nil {
 			return err
 		}
-		req, ok := m.(*connectorv1.StreamBindingsRequest)
-		if !ok || len(req.GetItems()) == 0 {
+		if req, ok := m.(*connectorv1.StreamBindingsRequest); !ok || len(req.GetItems()) == 0 {
 			return nil
-		}
-		if lost, err := f.filter(); err != nil || !lost {
-			return err
 		}
 	}
 }

@@ -25,8 +25,9 @@ const (
 	Refusing    Behaviour = "REFUSING"    // refuses every order
 	Redirecting Behaviour = "REDIRECTING" // sends the person to a page; done after the visit
 	Silent      Behaviour = "SILENT"      // describes itself; takes every other call and never answers
-	// Flapping fails the 1st, 3rd, 5th … lookup call or frame of questions, with
-	// the stream it came on, and every first attempt of an order.
+	// Flapping fails the 1st, 3rd, 5th … lookup call and every first attempt of an
+	// order. It offers no stream: what a stream that ends leaves open is asked
+	// again, and its failures would not show.
 	Flapping Behaviour = "FLAPPING"
 )
 
@@ -128,13 +129,15 @@ func StartPlatform(ctx context.Context, spec Spec, data *Data, at Endpoint) (*Se
 		PlatformID: spec.ID, Address: at.Address, Listener: at.Listener, Credentials: at.Credentials,
 		DisplayName: spec.DisplayName, Products: spec.Products, MaxBatch: spec.MaxBatch,
 		SelfServiceURL: spec.SelfServiceURL, UnbindMode: p.mode, Logger: at.Logger,
-		DrainTimeout: time.Second, Concurrency: 1024,
+		DrainTimeout: time.Second, Concurrency: 1024, NoStream: p.noStream,
 	}
 	if cfg.Address == "" {
 		cfg.Address = "127.0.0.1:0"
 	}
 	if p.interceptor != nil {
 		cfg.Interceptors = []grpc.UnaryServerInterceptor{p.interceptor}
+	}
+	if p.frames != nil {
 		cfg.StreamInterceptors = []grpc.StreamServerInterceptor{p.frames}
 	}
 	srv, err := sdk.New(cfg, p.handler)

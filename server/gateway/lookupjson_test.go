@@ -178,10 +178,10 @@ func FuzzLookup(f *testing.F) {
 func BenchmarkLookupJSON(b *testing.B) {
 	c, m := newCodec(), ordinary(32)
 	var stock float64
-	printed := func(b *testing.B, print func(any) ([]byte, error)) {
+	printed := func(b *testing.B, text func(any) ([]byte, error)) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := print(m); err != nil {
+			if _, err := text(m); err != nil {
 				b.Fatal(err)
 			}
 		}
