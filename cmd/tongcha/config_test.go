@@ -139,6 +139,10 @@ func TestConfigValidate(t *testing.T) {
 	}{
 		"good":         {args: good, wants: []string{"ok", "can start"}},
 		"good by name": {args: append([]string{"serve"}, good...), wants: []string{"ok", "can start", "made at the first start"}},
+		"no carrier":   {args: good, wants: []string{"warning", "unbinding is refused; give --carrier"}},
+		"all detached": {args: append([]string{"--allow-unattested-unbind"}, good...), wants: []string{"unbinding detaches every account found"}},
+		"mask":         {args: append(good, "--sms-gateway", "http://***@127.0.0.1:1/send"), code: 1, wants: []string{"--sms-gateway holds ***", "give the whole address"}},
+		"kinds":        {args: good, file: "max-lookups: many\ntrace-sample: few\nallow-unattested-unbind: perhaps\n", code: 1, wants: []string{"a whole number", "a number such as", "true or false"}},
 		"nothing":      {code: 1, wants: []string{"tongcha keys new FILE", "--sms-gateway"}},
 		"everything": {
 			args: []string{"--http", "0.0.0.0:1", "--carrier", "x", "--trusted-proxy", "y", "--keys", "nowhere", "--log-level", "loud"}, code: 1,
@@ -177,6 +181,10 @@ func TestConfigValidate(t *testing.T) {
 				t.Errorf("the data folder was made: %v", err)
 			}
 		})
+	}
+	carrier := tongcha(t, append([]string{"config", "validate", "--carrier", "mobile=127.0.0.1:1"}, good...)...).must(t)
+	if strings.Contains(carrier.stdout, "--carrier") {
+		t.Errorf("with a carrier: %s", carrier.stdout)
 	}
 	r := tongcha(t, "config", "validate", "-o", "json")
 	if f := decode[findings](t, []byte(r.stdout)); r.code != 1 || len(f.Problems) < 2 || f.Warnings == nil || f.Notes == nil {

@@ -119,7 +119,10 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 		}
 		cfg.TrustedProxies = append(cfg.TrustedProxies, n)
 	}
-	if f.smsGateway != "" {
+	switch {
+	case strings.Contains(f.smsGateway, mask):
+		bad(usageError("--sms-gateway holds %s, which `config print` shows in place of a secret; give the whole address", mask))
+	case f.smsGateway != "":
 		webhook, err := sms.NewWebhook(f.smsGateway, f.smsToken)
 		bad(err)
 		if err == nil {
