@@ -182,12 +182,24 @@ func TestConfigValidate(t *testing.T) {
 			}
 		})
 	}
-	carrier := tongcha(t, append([]string{"config", "validate", "--carrier", "mobile=127.0.0.1:1"}, good...)...).must(t)
-	if strings.Contains(carrier.stdout, "--carrier") {
-		t.Errorf("with a carrier: %s", carrier.stdout)
-	}
 	r := tongcha(t, "config", "validate", "-o", "json")
 	if f := decode[findings](t, []byte(r.stdout)); r.code != 1 || len(f.Problems) < 2 || f.Warnings == nil || f.Notes == nil {
 		t.Errorf("as JSON: %d %+v", r.code, f)
+	}
+}
+
+// TestConfigValidateParts: what is not known is not missed once more, and what is
+// given is not warned of.
+func TestConfigValidateParts(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"nowhere.yaml", write(t, "broken.yaml", "a: [\n")} {
+		broken := tongcha(t, "config", "validate", "-o", "json", "--config", file)
+		if f := decode[findings](t, []byte(broken.stdout)); broken.code != 1 || len(f.Problems) != 1 || !strings.Contains(f.Problems[0], file) || len(f.Notes) != 1 {
+			t.Errorf("without settings: %d %+v", broken.code, f)
+		}
+	}
+	carrier := tongcha(t, "config", "validate", "--carrier", "mobile=127.0.0.1:1")
+	if carrier.code != 1 || strings.Contains(carrier.stdout, "--carrier") {
+		t.Errorf("with a carrier: %s", carrier.stdout)
 	}
 }

@@ -42,6 +42,10 @@ func newConfigValidate() *cobra.Command {
 			for _, name := range unknownVariables(cmd.Root()) {
 				found.Warnings = append(found.Warnings, "there is no setting for the variable "+name+"; see `tongcha "+of.name+" --help`")
 			}
+			if !hasSettings(cmd) {
+				found.Notes = append(found.Notes, "nothing else was checked: the settings of the --config file are not known")
+				return found.show(cmd, of.name)
+			}
 			more := of.check(cmd)
 			found.Problems = append(found.Problems, more.Problems...)
 			found.Warnings = append(found.Warnings, more.Warnings...)
@@ -55,6 +59,13 @@ func newConfigValidate() *cobra.Command {
 		}
 	}
 	return cmd
+}
+
+// hasSettings reports whether the --config file, if one is named, is a file of
+// settings at all. Where it is not, every setting in it would be missed once more.
+func hasSettings(cmd *cobra.Command) bool {
+	file, problems := readSettings(cmd.Root(), cmd.Flags().Lookup("config").Value.String())
+	return file != nil || len(problems) == 0
 }
 
 func (f findings) show(cmd *cobra.Command, name string) error {
