@@ -37,6 +37,7 @@ func (c Config) Preflight() Preflight {
 	c.checkAuthority(p)
 	c.checkHTTPPair(p)
 	c.checkCalendar(p)
+	c.checkTraceFile(p)
 	if keys != nil {
 		c.checkDatabase(p, keys)
 	}
@@ -166,6 +167,31 @@ func (c Config) checkCalendar(p *Preflight) {
 	}
 	if end := calendarEnd(cal, time.Now()); end.Before(time.Now().AddDate(0, 1, 0)) {
 		p.warn("holidays are known only until %s; from then on Monday to Friday count as working days: give a --calendar file, or use a newer program", end.Format(time.DateOnly))
+	}
+}
+
+// checkTraceFile looks whether the file of --trace can be appended to, or made.
+func (c Config) checkTraceFile(p *Preflight) {
+	path := c.Trace.Output
+	if path == "" || path == "stdout" {
+		return
+	}
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		path = filepath.Dir(path)
+		if _, err := os.Stat(path); err != nil {
+			p.problem("--trace: %w; give stdout or a file in a folder that exists", err)
+			return
+		}
+	case err != nil:
+		p.problem("--trace: %w; give stdout or a file that can be written", err)
+		return
+	case info.IsDir():
+		p.problem("--trace: %s is a folder; give stdout or a file that can be written", path)
+		return
+	}
+	if syscall.Access(path, 2) != nil { // W_OK
+		p.problem("--trace: %s can't be written by this user; give stdout or a file that can be", path)
 	}
 }
 

@@ -62,6 +62,10 @@ func TestPreflight(t *testing.T) {
 		"trust domain":     {func(c *server.Config) { c.TrustDomain = "other.example" }, []string{"--trust-domain tongcha.local"}},
 		"calendar":         {func(c *server.Config) { c.CalendarFile = write("2026-13-01 off x\n", 0o600) }, []string{"--calendar", "line 1"}},
 		"certificate":      {func(c *server.Config) { c.HTTPCert, c.HTTPKey = otherKeys, otherKeys }, []string{"--http-cert"}},
+		"trace's folder":   {func(c *server.Config) { c.Trace.Output = filepath.Join(s.TempDir(), "nowhere", "spans.json") }, []string{"--trace"}},
+		"trace is one":     {func(c *server.Config) { c.Trace.Output = s.TempDir() }, []string{"--trace"}},
+		"trace is kept":    {func(c *server.Config) { c.Trace.Output = write("", 0o600) }, nil},
+		"trace is new":     {func(c *server.Config) { c.Trace.Output = filepath.Join(s.TempDir(), "spans.json") }, nil},
 		"data is a file":   {func(c *server.Config) { c.Data = otherKeys }, []string{"is no folder"}},
 		"data under one":   {func(c *server.Config) { c.Data = filepath.Join(otherKeys, "data") }, []string{"data folder"}},
 		"all at once": {func(c *server.Config) {

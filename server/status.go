@@ -110,7 +110,7 @@ func (h *Hub) findings(s admin.HubStatus, absent []string, now time.Time) []admi
 		note("ORDERS_ABANDONED", "see why: tongcha unbind list --state ABANDONED, then tongcha unbind show ORDER", "orders were given up in the last 24 hours")
 	}
 	if len(absent) > 0 && now.Sub(s.StartTime) > settleTime {
-		note("PLATFORMS_NOT_SERVING", "see why: tongcha platform show ID", "%d of %d platforms do not serve: %s",
+		note("PLATFORMS_NOT_SERVING", "see why: tongcha platform show ID", "platforms that do not serve, %d of %d: %s",
 			len(absent), s.Platforms.Joined-s.Platforms.Suspended, someOf(absent))
 	}
 	if s.CalendarEnd.Before(now.AddDate(0, 1, 0)) {

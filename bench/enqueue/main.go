@@ -87,15 +87,15 @@ func run(out io.Writer, dir string, total time.Duration) (err error) {
 
 func table(out io.Writer, all []*line) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "what\twriters\twrites/s\tx fdatasync\tx db.Batch\twrites/commit\t")
+	_, _ = fmt.Fprintln(w, "what\twriters\twrites/s\tx fdatasync\tx db.Batch\twrites/commit\t")
 	disk := all[0].rate()
-	fmt.Fprintf(w, "%s\t%d\t%.0f\t1.00\t\t\t\n", all[0].what, all[0].writers, disk)
+	_, _ = fmt.Fprintf(w, "%s\t%d\t%.0f\t1.00\t\t\t\n", all[0].what, all[0].writers, disk)
 	var batch float64
 	for i, l := range all[1:] {
 		if i%3 == 0 {
 			batch = l.rate()
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.1f\t\n", l.what, l.writers, l.rate(), l.rate()/disk, l.rate()/batch, l.writes/l.commits)
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.1f\t\n", l.what, l.writers, l.rate(), l.rate()/disk, l.rate()/batch, l.writes/l.commits)
 	}
 	return w.Flush()
 }
@@ -191,7 +191,7 @@ func commitsIn(path string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	tx, err := db.Begin(false)
 	if err != nil {
 		return 0, err

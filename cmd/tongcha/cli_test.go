@@ -198,7 +198,7 @@ func commandErrors(t *testing.T, h *hub) {
 		code int
 		says string
 	}{
-		{"platform show nobody", 1, "PLATFORM_UNKNOWN"},
+		{"platform show nobody", 1, "(PLATFORM_UNKNOWN); see `tongcha platform list`"},
 		{"platform suspend nobody", 1, "PLATFORM_UNKNOWN"},
 		{"platform resume sim-sync", 1, "PLATFORM_STATE"},
 		{"platform suspend sim-absent", 1, "PLATFORM_STATE"},
@@ -209,7 +209,7 @@ func commandErrors(t *testing.T, h *hub) {
 		{"platform add other --address 127.0.0.1:1 --name x --category 什么", 1, "39"},
 		{"platform cert somebody", 2, "--out"},
 		{"platform cert .. --out " + t.TempDir(), 1, "PLATFORM_ID_INVALID"},
-		{"unbind show nothing", 1, "UNBIND_NOT_FOUND"},
+		{"unbind show nothing", 1, "(UNBIND_NOT_FOUND); see `tongcha unbind list`"},
 		{"unbind list --state NOWHERE", 2, "QUEUED"},
 		{"unbind list --limit many", 2, "--limit"},
 		{"unbind list -o yaml", 2, "table or json"},

@@ -44,12 +44,11 @@ func addCompletion(root *cobra.Command) {
 // keeps shells from offering files where none are meant.
 func completeTree(cmd *cobra.Command) {
 	if cmd.Flags().Lookup("output") != nil {
-		forms := []string{"table", "json"}
-		if cmd.Flags().Lookup("output").Usage != "table or json" {
-			forms = append(forms, "yaml")
-		}
+		forms := strings.FieldsFunc(strings.ReplaceAll(cmd.Flags().Lookup("output").Usage, " or ", ","), func(r rune) bool { return r == ',' || r == ' ' })
 		complete(cmd, "output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 	}
+	complete(cmd, "by", cobra.FixedCompletions(coverageGroups(), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "sort", cobra.FixedCompletions(coverageOrders(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "state", cobra.FixedCompletions(orderStates(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "category", cobra.FixedCompletions(platform.Categories(), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))

@@ -27,14 +27,17 @@ func TestCompletion(t *testing.T) {
 	t.Parallel()
 	h := startDev(t, filepath.Join(t.TempDir(), "data"))
 	for line, want := range map[string][]string{
-		"platform show ":          everySimID(),
-		"platform suspend sim-s":  {"sim-silent", "sim-slow", "sim-sync"},
-		"platform show sim-sync ": nil,
-		"unbind list --platform ": everySimID(),
-		"unbind list --state ":    orderStates(),
-		"unbind list -o ":         {"table", "json"},
-		"config print -o ":        {"table", "json", "yaml"},
-		"serve --log-level ":      {"debug", "info", "warn", "error"},
+		"platform show ":             everySimID(),
+		"platform suspend sim-s":     {"sim-silent", "sim-slow", "sim-sync"},
+		"platform show sim-sync ":    nil,
+		"unbind list --platform ":    everySimID(),
+		"unbind list --state ":       orderStates(),
+		"unbind list -o ":            {"table", "json"},
+		"config print -o ":           {"table", "json", "yaml"},
+		"catalogue export -o ":       {"csv"},
+		"coverage platforms --by ":   coverageGroups(),
+		"coverage platforms --sort ": coverageOrders(),
+		"serve --log-level ":         {"debug", "info", "warn", "error"},
 	} {
 		words := strings.Split(line, " ")
 		args := append([]string{"__complete", words[0], words[1], "--data", h.data}, words[2:]...)

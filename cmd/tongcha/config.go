@@ -28,13 +28,13 @@ func forEach(use, short, long string, run func(cmd *cobra.Command, of settingsOf
 			of = settingsOfDev()
 		}
 		cmd := of.command
-		cmd.Use, cmd.Short, cmd.Long, cmd.Example = name, short+" of `"+of.name+"`", long, ""
+		cmd.Use, cmd.Short, cmd.Long, cmd.Example = name, fmt.Sprintf(short, of.name), long, ""
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return run(cmd, of) }
 		addOutput(cmd)
 		return cmd
 	}
 	cmd := one(use)
-	cmd.Short = short + ", of `serve` where no command is named"
+	cmd.Short = fmt.Sprintf(short, "serve") + ", or those of `dev`"
 	cmd.AddCommand(one("serve"), one("dev"))
 	return cmd
 }
@@ -57,10 +57,10 @@ func settingsOfDev() settingsOf {
 }
 
 func newConfigPrint() *cobra.Command {
-	cmd := forEach("print", "Print every setting and where its value is from",
+	cmd := forEach("print", "Print the settings of `%s` and where each is from",
 		"Print every setting of `serve` (or `dev`) with the value it would have and where that is from: a flag, an\n"+
 			"environment variable, a line of the --config file, or the default. Give it the flags that the hub is given.\n"+
-			"-o yaml is itself a file for --config. What may be secret in a value is shown as ***.",
+			"-o yaml is itself a file for --config, once the *** that stand for what may be secret are filled in.",
 		func(cmd *cobra.Command, _ settingsOf) error {
 			warnUnknownVariables(cmd.ErrOrStderr(), cmd.Root())
 			return printSettings(cmd)

@@ -139,6 +139,10 @@ func TestConfigValidate(t *testing.T) {
 	}{
 		"good":         {args: good, wants: []string{"ok", "can start"}},
 		"good by name": {args: append([]string{"serve"}, good...), wants: []string{"ok", "can start", "made at the first start"}},
+		"no carrier":   {args: good, wants: []string{"warning", "unbinding is refused; give --carrier"}},
+		"all detached": {args: append([]string{"--allow-unattested-unbind"}, good...), wants: []string{"unbinding detaches every account found"}},
+		"mask":         {args: append(good, "--sms-gateway", "http://***@127.0.0.1:1/send"), code: 1, wants: []string{"--sms-gateway holds ***", "give the whole address"}},
+		"kinds":        {args: good, file: "max-lookups: many\ntrace-sample: few\nallow-unattested-unbind: perhaps\n", code: 1, wants: []string{"a whole number", "a number such as", "true or false"}},
 		"nothing":      {code: 1, wants: []string{"tongcha keys new FILE", "--sms-gateway"}},
 		"everything": {
 			args: []string{"--http", "0.0.0.0:1", "--carrier", "x", "--trusted-proxy", "y", "--keys", "nowhere", "--log-level", "loud"}, code: 1,
@@ -148,7 +152,8 @@ func TestConfigValidate(t *testing.T) {
 		"variable":      {args: good, env: "TONGCHA_SHUTDOWN_DELAY=soon", code: 1, wants: []string{"TONGCHA_SHUTDOWN_DELAY: --shutdown-delay can't"}},
 		"unknown":       {args: good, env: "TONGCHA_SHUTDOWN_DELLAY=1s", wants: []string{"warning", "TONGCHA_SHUTDOWN_DELLAY", "ok"}},
 		"no file":       {args: append([]string{"--config", "nowhere.yaml"}, good...), code: 1, wants: []string{"nowhere.yaml"}},
-		"token":         {args: append([]string{"--sms-token-file", "nowhere"}, good...), code: 1, wants: []string{"token"}},
+		"token":         {args: append([]string{"--sms-token-file", "nowhere"}, good...), code: 1, wants: []string{"--sms-token-file: open nowhere"}},
+		"no address":    {args: append(good, "--sms-gateway", "sms.example"), code: 1, wants: []string{"--sms-gateway must be a URL"}},
 		"dev":           {args: []string{"dev"}, wants: []string{"`tongcha dev` can start"}},
 		"dev elsewhere": {args: []string{"dev", "--http", "0.0.0.0:1", "--accounts", "nowhere.csv"}, code: 1, wants: []string{"this machine only", "nowhere.csv"}},
 		"no such flag":  {args: []string{"--nonsense"}, code: 2, wants: []string{"--help"}},
@@ -181,5 +186,21 @@ func TestConfigValidate(t *testing.T) {
 	r := tongcha(t, "config", "validate", "-o", "json")
 	if f := decode[findings](t, []byte(r.stdout)); r.code != 1 || len(f.Problems) < 2 || f.Warnings == nil || f.Notes == nil {
 		t.Errorf("as JSON: %d %+v", r.code, f)
+	}
+}
+
+// TestConfigValidateParts: what is not known is not missed once more, and what is
+// given is not warned of.
+func TestConfigValidateParts(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"nowhere.yaml", write(t, "broken.yaml", "a: [\n")} {
+		broken := tongcha(t, "config", "validate", "-o", "json", "--config", file)
+		if f := decode[findings](t, []byte(broken.stdout)); broken.code != 1 || len(f.Problems) != 1 || !strings.Contains(f.Problems[0], file) || len(f.Notes) != 1 {
+			t.Errorf("without settings: %d %+v", broken.code, f)
+		}
+	}
+	carrier := tongcha(t, "config", "validate", "--carrier", "mobile=127.0.0.1:1")
+	if carrier.code != 1 || strings.Contains(carrier.stdout, "--carrier") {
+		t.Errorf("with a carrier: %s", carrier.stdout)
 	}
 }

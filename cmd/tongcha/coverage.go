@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -23,7 +24,13 @@ func newCoverage() *cobra.Command {
 	return cmd
 }
 
-const windowHelp = "Days are those of China, as 2026-10-01, at most 400 of them. Without --to they end today."
+const windowHelp = "Days are those of China, as\n2026-10-01, at most 400 of them. Without --to they end today."
+
+// coverageGroups is what --by takes.
+func coverageGroups() []string { return []string{"platform", "category", "day"} }
+
+// coverageOrders is what --sort takes.
+func coverageOrders() []string { return []string{"id", "answered", "silent", "asked", "weight"} }
 
 func newCoverageSummary() *cobra.Command {
 	req := new(oversightv1.GetCoverageRequest)
@@ -114,11 +121,10 @@ func newCoveragePlatforms() *cobra.Command {
 		Example: "  tongcha coverage platforms --sort answered\n" +
 			"  tongcha coverage platforms --by day --platform mall --from 2026-10-01",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var ok bool
-			if req.GroupBy, ok = map[string]string{"platform": "PLATFORM", "category": "CATEGORY", "day": "DAY"}[by]; !ok {
+			if req.GroupBy = strings.ToUpper(by); !slices.Contains(coverageGroups(), by) {
 				return usageError("--by must be platform, category or day")
 			}
-			if !slices.Contains([]string{"id", "answered", "silent", "asked", "weight"}, order) {
+			if !slices.Contains(coverageOrders(), order) {
 				return usageError("--sort must be id, answered, silent, asked or weight")
 			}
 			return withConn(cmd, adminTimeout, func(ctx context.Context, conn grpc.ClientConnInterface) error {

@@ -95,7 +95,7 @@ func drainTable(s *adminv1.HubStatus) table {
 	case "SERVING":
 		next = "the hub takes requests"
 	case "DRAINING":
-		next = "not yet to be stopped"
+		next = "the hub is not idle yet"
 	}
-	return table{{"state", s.GetState()}, {"under way", underWay(s)}, {"so", next}}
+	return table{{"state", s.GetState()}, {"under way", underWay(s)}, {"result", next}}
 }

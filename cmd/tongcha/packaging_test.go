@@ -118,6 +118,28 @@ func TestExampleConfig(t *testing.T) {
 	tongcha(t, "config", "print", "--config", write(t, "tongcha.yaml", example)).must(t)
 }
 
+// TestUnitLetsWrite: what the example has the hub write lies where the unit lets
+// it.
+func TestUnitLetsWrite(t *testing.T) {
+	t.Parallel()
+	unit, example := page(t, "packaging/systemd/tongcha.service"), page(t, "packaging/tongcha.yaml")
+	folders := map[string]string{"StateDirectory": "/var/lib/", "LogsDirectory": "/var/log/"}
+	for _, key := range []string{"data", "trace"} {
+		path := regexp.MustCompile(`(?m)^# ` + key + `: (/\S+)$`).FindStringSubmatch(example)
+		if path == nil {
+			t.Fatalf("the example has no path for %s", key)
+		}
+		allowed := false
+		for directive, parent := range folders {
+			name := regexp.MustCompile(`(?m)^` + directive + `=(\S+)$`).FindStringSubmatch(unit)
+			allowed = allowed || name != nil && strings.HasPrefix(path[1]+"/", parent+name[1]+"/")
+		}
+		if !allowed {
+			t.Errorf("the unit does not let the hub write %s: %s", key, path[1])
+		}
+	}
+}
+
 // TestContainerBuild: the Dockerfile stamps the variables there are, and asks for
 // health with a command there is.
 func TestContainerBuild(t *testing.T) {

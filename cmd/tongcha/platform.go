@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -83,19 +84,32 @@ func platformTable(p *adminv1.Platform) table {
 		{"functions", dash(strings.Join(p.GetFunctions(), ","))},
 		{"unbind mode", dash(p.GetUnbindMode())},
 		{"products", dash(strings.Join(p.GetProducts(), ","))},
-		{"max batch", strconv.Itoa(int(p.GetMaxBatch()))},
+		{"max batch", maxBatch(p)},
 		{"added", when(p.GetAddTime())},
 		{"last seen", when(p.GetLastSeenTime())},
-		{"breaker", breakerText(p.GetLoad())},
+		{"breaker", breakerText(p.GetLoad(), time.Now())},
 		{"lookups", loadText(p.GetLoad())},
 	}
 }
 
+// maxBatch is unknown until the platform has described itself.
+func maxBatch(p *adminv1.Platform) string {
+	if len(p.GetFunctions()) == 0 {
+		return "-"
+	}
+	return strconv.Itoa(int(p.GetMaxBatch()))
+}
+
 // breakerText says whether the platform is asked.
-func breakerText(l *adminv1.PlatformLoad) string {
+func breakerText(l *adminv1.PlatformLoad, now time.Time) string {
 	switch l.GetBreaker() {
 	case "OPEN":
-		return "OPEN: it answered nothing for a while; next try " + when(l.GetBreakerUntil())
+		// Nothing is sent for the breaker's own sake: a time that is over waits for
+		// somebody who asks.
+		if until := l.GetBreakerUntil(); until.AsTime().After(now) {
+			return "OPEN: it answered nothing for a while; not asked before " + when(until)
+		}
+		return "OPEN: it answered nothing for a while; the next question is let through"
 	case "HALF_OPEN":
 		return "HALF_OPEN: one question was let through and decides"
 	}

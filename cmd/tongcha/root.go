@@ -24,7 +24,7 @@ func newRoot() *cobra.Command {
 			"Every flag can also be set by an environment variable (--http-cert: TONGCHA_HTTP_CERT) or in a\n" +
 			"YAML file named by --config. A flag wins over the environment, the environment over the file.\n\n" +
 			"Exit codes: 0 done, 1 it failed or something needs a look, 2 the command line or a setting is wrong, 3 no hub\n" +
-			"answers on the socket.",
+			"answers on the socket, 4 `catalogue diff` found a difference.",
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return applySettings(cmd) },
 	}
@@ -173,10 +173,22 @@ func explain(err error) string {
 	}
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok {
-			return st.Message() + " (" + info.GetReason() + ")"
+			return st.Message() + " (" + info.GetReason() + ")" + commandFor(info.GetReason())
 		}
 	}
 	return st.Message()
+}
+
+// commandFor names the command that helps with an error; the hub's own text is
+// written for whoever calls its API.
+func commandFor(reason string) string {
+	switch reason {
+	case "PLATFORM_UNKNOWN":
+		return "; see `tongcha platform list`"
+	case "UNBIND_NOT_FOUND":
+		return "; see `tongcha unbind list`"
+	}
+	return ""
 }
 
 // ensureFolder makes the data folder.

@@ -119,10 +119,14 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 		}
 		cfg.TrustedProxies = append(cfg.TrustedProxies, n)
 	}
-	if f.smsGateway != "" {
+	switch {
+	case strings.Contains(f.smsGateway, mask):
+		bad(usageError("--sms-gateway holds %s, which `config print` shows in place of a secret; give the whole address", mask))
+	case f.smsGateway != "":
 		webhook, err := sms.NewWebhook(f.smsGateway, f.smsToken)
-		bad(err)
-		if err == nil {
+		if err != nil {
+			bad(usageError("%w", err))
+		} else {
 			cfg.Sender, cfg.Notifier = webhook, webhook
 		}
 	}

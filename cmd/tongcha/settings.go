@@ -69,7 +69,7 @@ const originKey = "tongcha_origin"
 func set(f *pflag.Flag, values []string, from, origin string) error {
 	for _, v := range values {
 		if err := f.Value.Set(v); err != nil {
-			return usageError("%s: --%s can't take that value (%s wanted)", from, f.Name, f.Value.Type())
+			return usageError("%s: --%s can't take that value; it wants %s", from, f.Name, wanted(f.Value.Type()))
 		}
 	}
 	f.Changed = true
@@ -78,6 +78,23 @@ func set(f *pflag.Flag, values []string, from, origin string) error {
 	}
 	f.Annotations[originKey] = []string{origin}
 	return nil
+}
+
+// wanted says what a flag of that kind takes.
+func wanted(kind string) string {
+	switch kind {
+	case "duration":
+		return "a duration such as 30s or 5m"
+	case "int":
+		return "a whole number"
+	case "float64":
+		return "a number such as 0.5"
+	case "bool":
+		return "true or false"
+	case "stringSlice":
+		return "a list such as a,b"
+	}
+	return "a " + kind
 }
 
 type setting struct {

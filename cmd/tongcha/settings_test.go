@@ -47,7 +47,7 @@ func TestBadSettings(t *testing.T) {
 	for name, c := range map[string]struct{ file, env, says string }{
 		"unknown key":         {file: "data: x\n\nsms-gatewey: " + secret + "\n", says: "line 3: there is no setting of that name"},
 		"key twice":           {file: "keys: a\nkeys: " + secret + "\n", says: "line 2: the setting stands there twice"},
-		"value of that kind":  {file: "data: x\nshutdown-delay: " + secret + "\n", says: "line 2: --shutdown-delay can't take that value (duration wanted)"},
+		"value of that kind":  {file: "data: x\nshutdown-delay: " + secret + "\n", says: "line 2: --shutdown-delay can't take that value; it wants a duration such as 30s or 5m"},
 		"a mapping":           {file: "data:\n  x: " + secret + "\n", says: "line 2: want a value or a list of values"},
 		"a list":              {file: "- " + secret + "\n", says: "one key for each setting"},
 		"no YAML":             {file: "data: [" + secret + "\n", says: "yaml"},

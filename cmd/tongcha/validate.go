@@ -32,7 +32,7 @@ func newConfigValidate() *cobra.Command {
 	// The settings that can't be read are collected while the flags are filled, and
 	// shown with all that else is wrong.
 	var unread []error
-	cmd := forEach("validate", "Check every setting without starting a hub",
+	cmd := forEach("validate", "Check the settings of `%s` without starting a hub",
 		"Check every setting of `serve` (or `dev`), and every file they name, without starting a hub; a running one\n"+
 			"is not disturbed. All problems are shown at once, each with what to do. Give it the flags that the hub is\n"+
 			"given.\n\nExit codes: 0 the hub can start, 1 it can't, 2 the command line is wrong.",
@@ -41,6 +41,10 @@ func newConfigValidate() *cobra.Command {
 			found.problem(unread...)
 			for _, name := range unknownVariables(cmd.Root()) {
 				found.Warnings = append(found.Warnings, "there is no setting for the variable "+name+"; see `tongcha "+of.name+" --help`")
+			}
+			if !hasSettings(cmd) {
+				found.Notes = append(found.Notes, "nothing else was checked: the settings of the --config file are not known")
+				return found.show(cmd, of.name)
 			}
 			more := of.check(cmd)
 			found.Problems = append(found.Problems, more.Problems...)
@@ -55,6 +59,13 @@ func newConfigValidate() *cobra.Command {
 		}
 	}
 	return cmd
+}
+
+// hasSettings reports whether the --config file, if one is named, is a file of
+// settings at all. Where it is not, every setting in it would be missed once more.
+func hasSettings(cmd *cobra.Command) bool {
+	file, problems := readSettings(cmd.Root(), cmd.Flags().Lookup("config").Value.String())
+	return file != nil || len(problems) == 0
 }
 
 func (f findings) show(cmd *cobra.Command, name string) error {
@@ -85,6 +96,9 @@ func checkServe(cmd *cobra.Command, f *serveFlags) findings {
 	if cfg.HTTPCert == "" && len(cfg.TrustedProxies) == 0 {
 		found.Warnings = append(found.Warnings, "REST is without TLS and no proxy is trusted: behind a proxy all people share one daily limit; give --trusted-proxy")
 	}
+	if len(f.carriers) == 0 {
+		found.Warnings = append(found.Warnings, "no carrier attests holders: "+f.withoutCarrier()+"; give --carrier")
+	}
 	return found
 }
 
@@ -106,6 +120,14 @@ func checkDev(cmd *cobra.Command, f *devFlags) findings {
 	more := preflight(cfg, err, true)
 	more.Problems = append(found.Problems, more.Problems...)
 	return more
+}
+
+// withoutCarrier says what becomes of orders where no carrier is given.
+func (f *serveFlags) withoutCarrier() string {
+	if f.allowUnattested {
+		return "unbinding detaches every account found, whoever opened it"
+	}
+	return "unbinding is refused"
 }
 
 // preflight checks a configuration that flags may have failed to make: what they

@@ -81,7 +81,7 @@ func writeNew(path string, body []byte) error {
 		err = os.Link(tmp.Name(), path)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("seal: %s exists; keys are never overwritten: %w", path, fs.ErrExist)
+		return fmt.Errorf("seal: keys are never overwritten, choose another file: %s: %w", path, fs.ErrExist)
 	}
 	if err != nil {
 		return fmt.Errorf("seal: write keys: %w", err)
@@ -97,7 +97,7 @@ func Load(path string) (*Keys, error) {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("seal: %s can be read by others (mode %o); run: chmod 600 on it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("seal: %s can be read by others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	body, err := os.ReadFile(path)
 	if err != nil {

@@ -83,11 +83,11 @@ const webhookTimeout = 5 * time.Second
 func NewWebhook(address, tokenFile string) (*Webhook, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return nil, errors.New("sms: the gateway's address is not a URL")
+		return nil, errors.New("--sms-gateway must be a URL such as https://sms.example/send")
 	}
 	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
 	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return nil, errors.New("sms: the gateway's address must be https: the message holds a number and a code")
+		return nil, errors.New("--sms-gateway must be https beyond this machine: the message holds a number and a code")
 	}
 	w := &Webhook{url: u.String(), client: &http.Client{
 		Timeout: webhookTimeout,
@@ -97,7 +97,7 @@ func NewWebhook(address, tokenFile string) (*Webhook, error) {
 	if tokenFile != "" {
 		b, err := os.ReadFile(tokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("sms: gateway token: %w", err)
+			return nil, fmt.Errorf("--sms-token-file: %w", err)
 		}
 		w.token = strings.TrimSpace(string(b))
 	}
