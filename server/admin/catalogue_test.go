@@ -28,13 +28,13 @@ func TestCatalogueFile(t *testing.T) {
 		c[0].GetFields()[1].GetColumn() != "weight" || c[0].GetFields()[1].GetBefore() != "" || c[0].GetFields()[1].GetAfter() != "12.5" {
 		t.Errorf("%v", resp)
 	}
-	_, err = d.file.ImportCatalogue(t.Context(), &adminv1.ImportCatalogueRequest{File: []byte(heading)})
+	_, err = d.file.ImportCatalogue(t.Context(), &adminv1.ImportCatalogueRequest{File: []byte(heading + row)})
 	d.must(err)
 	_, err = d.file.ImportCatalogue(t.Context(), &adminv1.ImportCatalogueRequest{File: []byte(heading + row + "x," + number + ",,,,,\n")})
 	d.wants("a bad file", err, fault.CatalogueInvalid, "")
 	_, err = d.file.ImportCatalogue(t.Context(), &adminv1.ImportCatalogueRequest{})
 	d.wants("no file", err, fault.CatalogueInvalid, "")
-	if want := []string{"1 true true", "0 false false"}; !reflect.DeepEqual(d.catalogue.imports, want) {
+	if want := []string{"1 true true", "1 false false"}; !reflect.DeepEqual(d.catalogue.imports, want) {
 		t.Errorf("imports %v, want %v", d.catalogue.imports, want)
 	}
 	d.catalogue.err = errors.New("disk full at /secret")

@@ -147,8 +147,11 @@ func (p *fileParser) parse(file []byte) {
 			return
 		}
 	}
-	if p.at == nil {
+	switch {
+	case p.at == nil:
 		p.problem("", "the file is empty; its first line must be "+strings.Join(fileColumns(), ","))
+	case len(p.rows) == 0 && len(p.err.Problems) == 0: // cut short, most likely
+		p.problem("", "the file has a heading and no platform")
 	}
 }
 

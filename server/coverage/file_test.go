@@ -62,6 +62,7 @@ func TestBadFiles(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ file, want string }{
 		"empty":                {"", "the file is empty"},
+		"heading alone":        {heading + ",,,,,,\n", "no platform"},
 		"mark alone":           {"\ufeff", "the file is empty"},
 		"GBK":                  {"platform_id,name_zh\n\xb5\xd8", "not UTF-8"},
 		"UTF-16":               {"\xff\xfep\x00l\x00", "not UTF-8"},
