@@ -59,7 +59,8 @@ func (q *queue) expire() {
 }
 
 // timedOut notes an item that ends without an answer: if its time is over the
-// platform failed. The mutex is held.
+// platform failed, unless it was never sent. A probe waits for nobody but the
+// platform, so it counts in any case. The mutex is held.
 func (q *queue) timedOut(it *item, now time.Time) {
 	if now.Before(it.deadline()) {
 		return
@@ -70,7 +71,7 @@ func (q *queue) timedOut(it *item, now time.Time) {
 			q.latency.add(now.Sub(one.sent))
 		}
 	}
-	if it.first.id != 0 {
+	if it.first.id != 0 || q.breaker.probing == it {
 		q.failedItem(it, now)
 	}
 }
