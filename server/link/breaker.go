@@ -76,7 +76,7 @@ func (b *breaker) rest(now time.Time) {
 	b.state, b.until, b.probing = open, now.Add(b.pause), nil
 }
 
-// forget ends a probe that came to nothing: it was withdrawn, or never sent.
+// forget ends a probe that tells nothing: it was withdrawn, or the hub stops.
 func (b *breaker) forget(it *item, now time.Time) {
 	if b.state == halfOpen && b.probing == it {
 		b.state, b.until, b.probing = open, now, nil

@@ -13,7 +13,6 @@ type hedges struct {
 	judged uint64 // the newest question that was looked at
 	tokens float64
 	copies []*question // to go with the next frame
-	n      int         // len(copies)
 }
 
 const (
@@ -29,16 +28,15 @@ const (
 // earn is called for every question asked.
 func (h *hedges) earn() { h.tokens = min(h.tokens+hedgeShare, mostTokens) }
 
-// take moves the copies to a frame that holds at most size.
+// take moves the copies to a frame that holds at most size. Those are left out
+// whose item ended, or lost its stream and is asked anew.
 func (h *hedges) take(frame []*question, size int) []*question {
-	for h.n > 0 && len(frame) < size {
+	for len(h.copies) > 0 && len(frame) < size {
 		one := h.copies[0]
 		h.copies = h.copies[1:]
-		h.n--
-		if one.item.done {
-			continue
+		if !one.item.done && one.item.second == one {
+			frame = append(frame, one)
 		}
-		frame = append(frame, one)
 	}
 	return frame
 }
@@ -80,7 +78,7 @@ func (q *queue) hedge() {
 		q.copy(found)
 	}
 	q.hedges.watch(q, now)
-	copied := q.hedges.n > 0
+	copied := len(q.hedges.copies) > 0
 	q.mu.Unlock()
 	if copied {
 		q.wake()
@@ -120,9 +118,7 @@ func (q *queue) copy(found []*question) {
 			return
 		}
 		q.hedges.tokens--
-		q.counts.Hedged++
 		one.item.second = &question{item: one.item}
 		q.hedges.copies = append(q.hedges.copies, one.item.second)
-		q.hedges.n++
 	}
 }

@@ -22,17 +22,17 @@ type item struct {
 // question is an item as it goes over the wire. A hedged item has two.
 type question struct {
 	item *item
-	id   uint64 // on the wire; 0 while it waits
+	id   uint64 // on the wire, the latest one; 0 until it is sent
 	ref  [refSize]byte
 	sent time.Time
-	via  bearer
+	via  bearer // nil while it waits
 
 	line       *line // the one it stands in; nil for none
 	prev, next *question
 }
 
 // open reports whether the question was sent and nothing came of it yet.
-func (q *question) open() bool { return q.id != 0 && q.line != nil }
+func (q *question) open() bool { return q.via != nil && q.line != nil }
 
 // line is a list of questions that any of them can leave at once.
 type line struct {

@@ -18,7 +18,7 @@ const (
 	firstLimit = 64
 	leastLimit = 4
 	// A platform that fails on one question in a hundred is not overloaded by the
-	// others: only a share above this counts.
+	// others: only a share above this counts, and one failure alone never does.
 	overloadShare = 0.1
 )
 
@@ -45,7 +45,7 @@ func (l *limiter) note(good bool) {
 	}
 	used := l.peak >= int(l.limit)/2
 	switch {
-	case float64(l.bad) > overloadShare*float64(l.good+l.bad):
+	case l.bad > 1 && float64(l.bad) > overloadShare*float64(l.good+l.bad):
 		l.limit, l.settle = max(l.limit*0.7, leastLimit), true
 	case used && !l.settle:
 		l.limit = min(l.limit*2, l.most)

@@ -89,6 +89,7 @@ func (r *remote) described(d *connectorv1.DescribeResponse) {
 		i.Health, i.Problem, i.Unfit, i.LastSeen = platform.HealthServing, "", false, time.Now()
 	})
 	r.badStarts.Store(0)
+	r.queue.wake() // there may be another way to go, or more batches may be open
 	if before.Health != platform.HealthServing {
 		r.queue.serves()
 		r.log.Info("platform is serving")

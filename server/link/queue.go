@@ -45,8 +45,8 @@ type queue struct {
 	span    func(trace string) (child string, end func(outcome string))
 	broke   func() // the breaker opened; the mutex is held
 
-	kick chan struct{} // to the pump: something is due
-	pump sync.WaitGroup
+	kick    chan struct{}  // to the pump: something is due
+	running sync.WaitGroup // the pump, and whoever ends what is late
 
 	mu        sync.Mutex
 	waiting   line
@@ -82,7 +82,7 @@ func (q *queue) start() {
 	q.gathering = stopped(q.wake)
 	q.deadlines = stopped(q.expire)
 	q.hedges.timer = stopped(q.hedge)
-	q.pump.Go(q.run)
+	q.running.Go(q.run)
 }
 
 // stopped is a timer that runs f once it is set.
@@ -128,22 +128,6 @@ func (q *queue) ask(c *platform.Call) {
 	q.mu.Unlock()
 	if due {
 		q.wake()
-	}
-}
-
-// deadline is when the item ends at the latest.
-func (it *item) deadline() time.Time {
-	if most := it.asked.Add(longestWait); it.call.Deadline.After(most) {
-		return most
-	}
-	return it.call.Deadline
-}
-
-// bound sets the timer for the item's deadline. The mutex is held.
-func (q *queue) bound(it *item, now time.Time) {
-	if d := it.deadline(); q.nextEnd.IsZero() || d.Before(q.nextEnd) {
-		q.nextEnd = d
-		q.deadlines.Reset(d.Sub(now))
 	}
 }
 
@@ -198,9 +182,11 @@ func (q *queue) next() bool {
 	return true
 }
 
-// ready is due, and sets the timer that says when it will be. The mutex is held.
+// ready reports whether the pump has something to send. If not, it sets the timer
+// that says when: whatever made room for those that wait, or changed which is the
+// oldest, asks it, or wakes the pump, which does. The mutex is held.
 func (q *queue) ready(now time.Time) bool {
-	if q.due(now) || q.hedges.n > 0 {
+	if q.due(now) || len(q.hedges.copies) > 0 {
 		return true
 	}
 	if q.waiting.n > 0 && q.limiter.room(q.open.n) > 0 {
@@ -220,8 +206,9 @@ func (q *queue) gather(way courier, now time.Time) (taken []*question, withdrawn
 	if size <= 0 {
 		return nil, nil, nil
 	}
-	taken = make([]*question, 0, max(0, min(room, q.waiting.n))+q.hedges.n)
+	taken = make([]*question, 0, max(0, min(room, q.waiting.n))+len(q.hedges.copies))
 	taken = q.hedges.take(taken, size)
+	copies := len(taken)
 	for len(taken) < room && q.waiting.n > 0 {
 		one := q.waiting.head
 		one.leave()
@@ -240,6 +227,7 @@ func (q *queue) gather(way courier, now time.Time) (taken []*question, withdrawn
 		q.wake()
 		return nil, nil, late
 	}
+	q.counts.Hedged += int64(copies)
 	withdrawn, q.withdrawn = q.withdrawn, nil
 	q.hedges.watch(q, now)
 	return taken, withdrawn, late
@@ -277,37 +265,27 @@ func (q *queue) putBack(taken []*question) {
 }
 
 // withdraw takes a call back. One that waits leaves the queue; one in flight is
-// only not waited for, which the courier tells the platform.
+// only not waited for, which the courier tells the platform. One that is done is
+// being told its answer, or was.
 func (q *queue) withdraw(c *platform.Call) {
 	now := time.Now()
 	q.mu.Lock()
 	it, known := c.Ticket.(*item)
 	if !known || it.done {
 		q.mu.Unlock()
-		c.Finish(silent)
+		if !known {
+			c.Finish(silent)
+		}
 		return
 	}
 	q.timedOut(it, now)
 	q.end(it, now)
+	ready := q.ready(now)
 	q.mu.Unlock()
+	if ready {
+		q.wake()
+	}
 	it.finish(silent, now)
-}
-
-// timedOut notes an item that ends without an answer: if its time is over the
-// platform failed. The mutex is held.
-func (q *queue) timedOut(it *item, now time.Time) {
-	if now.Before(it.deadline()) {
-		return
-	}
-	for _, one := range []*question{&it.first, it.second} {
-		if one != nil && one.open() {
-			q.limiter.note(false)
-			q.latency.add(now.Sub(one.sent))
-		}
-	}
-	if it.first.id != 0 {
-		q.failedItem(it, now)
-	}
 }
 
 // end takes an item out of everything: nothing that comes for it later counts.
@@ -325,40 +303,6 @@ func (q *queue) end(it *item, now time.Time) *item {
 	}
 	q.breaker.forget(it, now)
 	return it
-}
-
-// expire ends what is past its deadline; its timer is set to the earliest one
-// that is left.
-func (q *queue) expire() {
-	now := time.Now()
-	q.mu.Lock()
-	var late []*item
-	var next time.Time
-	for _, l := range []*line{&q.waiting, &q.open} {
-		for one := l.head; one != nil; {
-			it, following := one.item, one.next
-			switch d := it.deadline(); {
-			case !d.After(now):
-				if following != nil && following.item == it {
-					following = following.next
-				}
-				q.timedOut(it, now)
-				late = append(late, q.end(it, now))
-			case next.IsZero() || d.Before(next):
-				next = d
-			}
-			one = following
-		}
-	}
-	if q.nextEnd = next; !next.IsZero() {
-		q.deadlines.Reset(next.Sub(now))
-	}
-	due := q.due(now)
-	q.mu.Unlock()
-	finishAll(late, silent, now)
-	if due {
-		q.wake()
-	}
 }
 
 // shut refuses new calls and finishes those that wait. Those in flight end with

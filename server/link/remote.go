@@ -167,7 +167,7 @@ func (r *remote) close() {
 	r.queue.shut()
 	r.cancel()
 	r.prober.Wait()
-	r.queue.pump.Wait()
+	r.queue.running.Wait()
 	r.batches.calls.Wait()
 	r.receivers.Wait()
 	_ = r.conn.Close() // fails only where closed before

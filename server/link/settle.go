@@ -23,9 +23,11 @@ func (q *queue) answered(all []settled, now time.Time) {
 			continue
 		}
 		one.leave()
-		q.latency.add(now.Sub(one.sent))
-		q.limiter.note(s.answer.State != platform.Silent || s.answer.Malformed) // which came in time, whatever it says
 		it := one.item
+		if came(s.answer) || !now.Before(it.deadline()) {
+			q.latency.add(now.Sub(one.sent))
+		}
+		q.limiter.note(s.answer.State != platform.Silent || s.answer.Malformed) // which came in time, whatever it says
 		if s.answer.State == platform.Silent {
 			if other := it.other(one); other != nil && other.open() {
 				continue // the other one may do better
@@ -37,15 +39,20 @@ func (q *queue) answered(all []settled, now time.Time) {
 		q.end(it, now)
 		ended = append(ended, s)
 	}
-	due := q.due(now)
+	ready := q.ready(now)
 	q.mu.Unlock()
-	if due {
+	if ready {
 		q.wake()
 	}
 	for _, s := range ended {
 		s.question.item.finish(s.answer, now)
 	}
 }
+
+// came reports whether the platform said something itself, if only that it is
+// malformed or not in time. A failure that comes at once doesn't tell how long
+// answers take.
+func came(a platform.Answer) bool { return a.Malformed || !a.AnswerTime.IsZero() }
 
 // other is the item's other question; nil where there is none.
 func (it *item) other(one *question) *question {
@@ -66,7 +73,8 @@ func (q *queue) failed(all []*question, a platform.Answer, now time.Time) {
 
 // lost settles questions whose stream ended under them. Reading is harmless to
 // repeat, so each is asked once more: a connector that restarts costs nobody an
-// answer. What is lost twice is silent.
+// answer. What is lost twice is silent. Of a question and its copy the last one
+// that is open counts.
 func (q *queue) lost(all []*question, now time.Time) {
 	var twice []*question
 	q.mu.Lock()
@@ -75,12 +83,15 @@ func (q *queue) lost(all []*question, now time.Time) {
 		it := one.item
 		switch {
 		case !one.open():
-		case it.again || q.closed || it.second != nil:
+		case it.again:
 			twice = append(twice, one)
 		default:
 			one.leave()
-			one.id, one.via, it.again = 0, nil, true
-			q.waiting.pushFront(one)
+			if other := it.other(one); other != nil && other.open() {
+				continue
+			}
+			it.first.via, it.second, it.again = nil, nil, true
+			q.waiting.pushFront(&it.first)
 		}
 	}
 	q.mu.Unlock()

@@ -28,25 +28,26 @@ const (
 
 // tell sends the message that the last late answer is in. The claim is on disk
 // before the message leaves, so that a crash in between costs the message and
-// never doubles it.
-func (s *Service) tell(ctx context.Context, l Lookup, r Round) {
+// never doubles it. It says when to look again.
+func (s *Service) tell(ctx context.Context, l Lookup, r Round) time.Time {
 	r.Stop = s.o.Notifier == nil || r.Now.After(l.FinalBy.Add(messageGrace))
 	if !r.Stop {
 		held := s.holder(ctx, l)
 		if ctx.Err() != nil {
-			return // it stays due
+			return time.Time{} // it stays due
 		}
 		switch held {
 		case holds:
 			s.send(ctx, l)
-			return
+			return time.Time{}
 		case changedHands:
 			r.Stop = true
 		default:
 			r.MessageTime = r.Now.Add(holderAgain)
 		}
 	}
-	s.merge(ctx, r)
+	next, _ := s.merge(ctx, r)
+	return next
 }
 
 func (s *Service) send(ctx context.Context, l Lookup) {

@@ -152,8 +152,9 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 	for _, d := range due {
 		s.late.begin(d)
 		s.late.tasks.Go(func() {
-			defer s.late.end(d)
-			s.round(ctx, d, joined)
+			next := s.round(ctx, d, joined)
+			s.late.end(d)
+			s.late.expect(next) // after the end: a pass skips what is looked at
 		})
 	}
 	if !more.IsZero() && more.Before(next) {
@@ -190,13 +191,13 @@ func (s *Service) isBusy(id string) bool {
 	return live || s.late.rounds[id]
 }
 
-// round looks at one lookup.
-func (s *Service) round(ctx context.Context, d Due, joined map[platform.ID]platform.Platform) {
+// round looks at one lookup and says when it is due again; zero for never, or where
+// that was not stored.
+func (s *Service) round(ctx context.Context, d Due, joined map[platform.ID]platform.Platform) time.Time {
 	l, now := d.Lookup, time.Now()
 	r := Round{LookupID: l.ID, Now: now}
 	if l.OwesMessage() {
-		s.tell(ctx, l, r)
-		return
+		return s.tell(ctx, l, r)
 	}
 	targets := targetsOf(d, joined)
 	if len(targets) > 0 && now.Before(l.FinalBy) {
@@ -205,12 +206,11 @@ func (s *Service) round(ctx context.Context, d Due, joined map[platform.ID]platf
 			held = s.holder(ctx, l)
 		}
 		if ctx.Err() != nil {
-			return // it stays due
+			return time.Time{} // it stays due
 		}
 		switch held {
 		case holds:
-			s.askAgain(ctx, l, targets)
-			return
+			return s.askAgain(ctx, l, targets)
 		case changedHands:
 			r.Stop = true
 		default:
@@ -221,7 +221,8 @@ func (s *Service) round(ctx context.Context, d Due, joined map[platform.ID]platf
 			}
 		}
 	}
-	s.merge(ctx, r)
+	next, _ := s.merge(ctx, r)
+	return next
 }
 
 // targetsOf lists the silent platforms that are due; none of a lookup that a
@@ -239,9 +240,10 @@ func targetsOf(d Due, joined map[platform.ID]platform.Platform) []target {
 	return out
 }
 
-// askAgain puts the question to the targets once more and merges what they say.
-// What a stop cuts off is due again at the next start.
-func (s *Service) askAgain(ctx context.Context, l Lookup, targets []target) {
+// askAgain puts the question to the targets once more, merges what they say, and
+// says when the lookup is due again. What a stop cuts off is due again at the next
+// start.
+func (s *Service) askAgain(ctx context.Context, l Lookup, targets []target) time.Time {
 	deadline := time.Now().Add(s.o.Limits.PlatformDeadline)
 	if deadline.After(l.FinalBy) {
 		deadline = l.FinalBy
@@ -271,9 +273,14 @@ func (s *Service) askAgain(ctx context.Context, l Lookup, targets []target) {
 		}
 		round.Rows = append(round.Rows, row)
 	}
-	if len(round.Rows) > 0 && s.merge(ctx, round) {
+	if len(round.Rows) == 0 {
+		return time.Time{}
+	}
+	next, stored := s.merge(ctx, round)
+	if stored {
 		s.observeLate(r)
 	}
+	return next
 }
 
 func (s *Service) observeLate(r *run) {
@@ -284,20 +291,23 @@ func (s *Service) observeLate(r *run) {
 	}
 }
 
-// merge stores a round and wakes who waits for it; false where it could not be
-// stored. The lookup then stays due.
-func (s *Service) merge(ctx context.Context, r Round) bool {
+// merge stores a round, wakes who waits for it and says when the lookup is due
+// again; false where it could not be stored. The lookup then stays due.
+func (s *Service) merge(ctx context.Context, r Round) (next time.Time, stored bool) {
 	l, err := s.o.Store.MergeLate(context.WithoutCancel(ctx), r)
 	if err != nil {
 		s.o.Logger.Error("late answers not stored", "error", err)
-		return false
+		return time.Time{}, false
 	}
 	s.watches.changed(r.LookupID)
-	if !l.Number.IsZero() {
-		s.late.expect(l.WakeTime)
-		s.late.expect(l.earliestReask())
+	if l.Number.IsZero() {
+		return time.Time{}, true
 	}
-	return true
+	next = l.WakeTime
+	if reask := l.earliestReask(); !reask.IsZero() && reask.Before(next) {
+		next = reask
+	}
+	return next, true
 }
 
 func (s *Service) nextReask(now time.Time, n int) time.Time {

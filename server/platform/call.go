@@ -85,7 +85,8 @@ func (c *Call) Finish(a Answer) bool {
 	return true
 }
 
-// Finished reports whether the call has its answer.
+// Finished reports whether the call has ended. Its answer may be on its way to
+// Done.
 func (c *Call) Finished() bool { return c.finished.Load() }
 
 // Answer is the answer; valid from within Done on.

@@ -130,8 +130,8 @@ type Platform interface {
 	// Ask puts a question. It never blocks; the call is finished exactly once,
 	// from any goroutine, at its deadline at the latest.
 	Ask(*Call)
-	// Withdraw takes a question back and finishes its call as silent unless it
-	// is finished already. It never blocks, and no other call notices.
+	// Withdraw takes a question back: its call is finished as silent, unless an
+	// answer is in already. It never blocks, and no other call notices.
 	Withdraw(*Call)
 	// Unbind sends an order and says where it stands. Errors are *CallError.
 	Unbind(context.Context, UnbindOrder) (Report, error)

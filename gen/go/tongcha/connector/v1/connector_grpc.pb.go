@@ -44,8 +44,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConnectorService answers for one platform. Every method is unary; the hub
-// may have several calls open at once and sets a deadline on each.
+// ConnectorService answers for one platform. Every method but StreamBindings is
+// unary; the hub may have several calls open at once and sets a deadline on each.
 type ConnectorServiceClient interface {
 	// Describe says who the platform is and what it offers. The hub calls it when
 	// it connects and every 20 s after that, as its liveness probe, so it MUST be
@@ -199,8 +199,8 @@ func (c *connectorServiceClient) NotifyNumberEvents(ctx context.Context, in *Not
 // All implementations must embed UnimplementedConnectorServiceServer
 // for forward compatibility.
 //
-// ConnectorService answers for one platform. Every method is unary; the hub
-// may have several calls open at once and sets a deadline on each.
+// ConnectorService answers for one platform. Every method but StreamBindings is
+// unary; the hub may have several calls open at once and sets a deadline on each.
 type ConnectorServiceServer interface {
 	// Describe says who the platform is and what it offers. The hub calls it when
 	// it connects and every 20 s after that, as its liveness probe, so it MUST be
