@@ -45,7 +45,7 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.http, m.rpc, m.answers, m.attempts, m.steps, &orderCollector{orders: orders, desc: prometheus.NewDesc(
 			"tongcha_orders", "Unbind orders by platform and state; overdue ones are counted in their state too.", []string{"platform", "state"}, nil)})
-	m.registry.MustRegister(m.counters.all()...)
+	m.registry.MustRegister(m.all()...)
 	return m
 }
 
