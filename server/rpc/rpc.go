@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -202,7 +201,7 @@ func (s *Server) admit(ctx context.Context, method string, inner bool, c *caller
 func (s *Server) guard(run func() (any, error)) (resp any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Logger.Error("panic in a handler", "kind", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			s.o.Logger.Error("panic in a handler", "kind", fmt.Sprintf("%T", p), "stack", fault.Where(p))
 			resp, err = nil, fault.InternalError.New()
 		}
 	}()
