@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/verify"
@@ -14,8 +15,10 @@ import (
 
 // counters are what the hub's metrics count apart from the times they measure.
 type counters struct {
-	sms     *prometheus.CounterVec
-	carrier *prometheus.CounterVec
+	sms          *prometheus.CounterVec
+	carrier      *prometheus.CounterVec
+	lateAnswers  *prometheus.CounterVec
+	lateMessages *prometheus.CounterVec
 }
 
 func newCounters() counters {
@@ -23,17 +26,40 @@ func newCounters() counters {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tongcha", Name: name, Help: help}, labels)
 	}
 	return counters{
-		sms:     counter("sms_total", "Code messages by outcome: sent, failed, or unsure where the gateway may have it.", "outcome"),
-		carrier: counter("carrier_calls_total", "Questions to carriers by carrier and outcome: answered, failed, or left where the asker went away.", "carrier", "outcome"),
+		sms:          counter("sms_total", "Code messages by outcome: sent, failed, or unsure where the gateway may have it.", "outcome"),
+		carrier:      counter("carrier_calls_total", "Questions to carriers by carrier and outcome: answered, failed, or left where the asker went away.", "carrier", "outcome"),
+		lateAnswers:  counter("late_answers_total", "Answers of platforms that were silent at first and asked again.", "platform"),
+		lateMessages: counter("late_messages_total", "Messages that the last late answer is in, by outcome as of code messages.", "outcome"),
 	}
+}
+
+func (c counters) all() []prometheus.Collector {
+	return []prometheus.Collector{c.sms, c.carrier, c.lateAnswers, c.lateMessages}
+}
+
+// smsOutcome is how a message ended.
+func smsOutcome(err error) string {
+	switch {
+	case errors.Is(err, verify.ErrMaybeSent):
+		return "unsure"
+	case err != nil:
+		return "failed"
+	}
+	return "sent"
+}
+
+// prepared is messages with every outcome at 0: a rate needs the 0 before the
+// first.
+func prepared(messages *prometheus.CounterVec) *prometheus.CounterVec {
+	for _, outcome := range []string{"sent", "failed", "unsure"} {
+		messages.WithLabelValues(outcome)
+	}
+	return messages
 }
 
 // countSender counts what a sender does.
 func (c counters) countSender(s verify.Sender) verify.Sender {
-	for _, outcome := range []string{"sent", "failed", "unsure"} {
-		c.sms.WithLabelValues(outcome) // a rate needs the 0 before the first
-	}
-	return countedSender{s, c.sms}
+	return countedSender{s, prepared(c.sms)}
 }
 
 type countedSender struct {
@@ -44,16 +70,32 @@ type countedSender struct {
 // SendCode implements verify.Sender.
 func (s countedSender) SendCode(ctx context.Context, to phone.Number, code verify.Code, life time.Duration) error {
 	err := s.Sender.SendCode(ctx, to, code, life)
-	outcome := "sent"
-	switch {
-	case errors.Is(err, verify.ErrMaybeSent):
-		outcome = "unsure"
-	case err != nil:
-		outcome = "failed"
-	}
-	s.total.WithLabelValues(outcome).Inc()
+	s.total.WithLabelValues(smsOutcome(err)).Inc()
 	return err
 }
+
+// countNotifier counts what a notifier does; nil stays nil.
+func (c counters) countNotifier(n lookup.Notifier) lookup.Notifier {
+	if n == nil {
+		return nil
+	}
+	return countedNotifier{n, prepared(c.lateMessages)}
+}
+
+type countedNotifier struct {
+	lookup.Notifier
+	total *prometheus.CounterVec
+}
+
+// LateAnswersIn implements lookup.Notifier.
+func (n countedNotifier) LateAnswersIn(ctx context.Context, to phone.Number, asked time.Time) error {
+	err := n.Notifier.LateAnswersIn(ctx, to, asked)
+	n.total.WithLabelValues(smsOutcome(err)).Inc()
+	return err
+}
+
+// observeLate counts an answer that came late.
+func (c counters) observeLate(id platform.ID) { c.lateAnswers.WithLabelValues(string(id)).Inc() }
 
 // countCarrier counts what a carrier answers.
 func (c counters) countCarrier(id string, one platform.Carrier) platform.Carrier {

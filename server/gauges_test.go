@@ -21,6 +21,8 @@ func (f failing) SendCode(context.Context, phone.Number, verify.Code, time.Durat
 	return f.err
 }
 
+func (f failing) LateAnswersIn(context.Context, phone.Number, time.Time) error { return f.err }
+
 func (f failing) Attest(context.Context, phone.Number, phone.IDSuffix) (platform.Attestation, time.Time, error) {
 	return platform.AttestMatch, time.Unix(1, 0), f.err
 }
@@ -48,7 +50,8 @@ func count(t *testing.T, c prometheus.Collector, outcome string) float64 {
 	return -1
 }
 
-// TestCountSender: what the gateway did is counted and passed on as it is; an
+// TestCountSender: what the gateway did is counted and passed on as it is, codes
+// and messages about late answers apart; an
 // outcome that never was shows as 0, so that a rate sees the first.
 func TestCountSender(t *testing.T) {
 	broken := errors.New("broken")
@@ -57,15 +60,21 @@ func TestCountSender(t *testing.T) {
 		if got := c.countSender(failing{err}).SendCode(t.Context(), phone.Number{}, verify.Code{}, 0); !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
+		if got := c.countNotifier(failing{err}).LateAnswersIn(t.Context(), phone.Number{}, time.Time{}); !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
 		for _, o := range []string{"sent", "failed", "unsure"} {
 			want := 0.0
 			if o == outcome {
 				want = 1
 			}
-			if n := count(t, c.sms, o); n != want {
-				t.Errorf("after %s: %s is %v, want %v", outcome, o, n, want)
+			if codes, late := count(t, c.sms, o), count(t, c.lateMessages, o); codes != want || late != want {
+				t.Errorf("after %s: %s is %v and %v, want %v", outcome, o, codes, late, want)
 			}
 		}
+	}
+	if n := newCounters().countNotifier(nil); n != nil {
+		t.Errorf("without a notifier there is %v", n)
 	}
 }
 

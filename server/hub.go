@@ -256,12 +256,15 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
 		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log,
-		Carrier: carrier, Notifier: h.cfg.Notifier,
+		Carrier: carrier, Notifier: h.metrics.countNotifier(h.cfg.Notifier),
 		Observe: func(id platform.ID, a platform.Answer) {
 			h.counter.Observe(id, a)
 			h.metrics.observeAnswer(id, a)
 		},
-		ObserveLate: h.counter.ObserveLate,
+		ObserveLate: func(id platform.ID, a platform.Answer) {
+			h.counter.ObserveLate(id, a)
+			h.metrics.observeLate(id)
+		},
 	})
 	h.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
 		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, Observe: h.metrics.observeAttempt, Logger: log,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,12 @@ func TestLateAnswerEndToEnd(t *testing.T) {
 		t.Errorf("silent by frame: %v, %v", frames, in.Err())
 	}
 	s.eventually("the message", func() bool { return s.outbox.told() == 1 })
+	s.eventually("the figures", func() bool {
+		_, page, err := get("http://" + s.at.Metrics + "/metrics")
+		s.must(err)
+		return strings.Contains(page, "tongcha_late_answers_total{platform=\"shop\"} 1\n") &&
+			strings.Contains(page, "tongcha_late_messages_total{outcome=\"sent\"} 1\n")
+	})
 	s.rest("GET", "/v1/lookups/"+l.LookupID, token, nil, &l)
 	if l.State != "LOOKUP_STATE_COMPLETE" || l.Answered != 1 || l.Silent != 0 {
 		t.Errorf("%+v", l)

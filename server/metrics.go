@@ -43,8 +43,9 @@ func newMetrics(orders func(context.Context) (map[platform.ID]coverage.Orders, e
 		steps:    histogram("record_seconds", "How long the store took to record new work, waiting for other writers included, by kind.", "kind"),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.http, m.rpc, m.answers, m.attempts, m.steps, m.sms, m.carrier, &orderCollector{orders: orders, desc: prometheus.NewDesc(
+		m.http, m.rpc, m.answers, m.attempts, m.steps, &orderCollector{orders: orders, desc: prometheus.NewDesc(
 			"tongcha_orders", "Unbind orders by platform and state; overdue ones are counted in their state too.", []string{"platform", "state"}, nil)})
+	m.registry.MustRegister(m.all()...)
 	return m
 }
 

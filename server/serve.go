@@ -235,6 +235,7 @@ func (s *serving) stop() error {
 	s.closeDoors()
 	last, cancelLast := context.WithTimeout(context.Background(), stopTime)
 	defer cancelLast()
+	s.work.cancel() // now, so that a message on its way has all of that time
 	h.lookups.Close(last)
 	err := s.work.stop(last)
 	if s.metrics != nil {

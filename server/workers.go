@@ -85,15 +85,22 @@ func (w *workers) sweep(ctx context.Context) error {
 	}
 }
 
-// stop ends the workers, then flushes what is left.
+// lastFlush bounds the flush at the end.
+const lastFlush = time.Second
+
+// stop ends the workers, waits for them until ctx ends, and flushes what is left,
+// also where they did not end in time: what was counted is nobody's work any more.
 func (w *workers) stop(ctx context.Context) error {
 	w.cancel()
+	var late error
 	done := make(chan struct{})
 	go func() { w.all.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return errors.New("work under way did not end in time; its orders are due again at the next start")
+		late = errors.New("work under way did not end in time; its orders are due again at the next start")
 	}
-	return w.flush(ctx)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+	defer cancel()
+	return errors.Join(late, w.flush(last))
 }

@@ -85,6 +85,7 @@ func run(out io.Writer, dir string, total time.Duration) (err error) {
 	return table(out, all)
 }
 
+// table prints the lines; what fails to be written, Flush tells.
 func table(out io.Writer, all []*line) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(w, "what\twriters\twrites/s\tx fdatasync\tx db.Batch\twrites/commit\t")

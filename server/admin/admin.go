@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -109,7 +108,7 @@ func (s *service) translate(ctx context.Context, req any, info *grpc.UnaryServer
 func (s *service) guard(run func() (any, error)) (resp any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Logger.Error("panic in an admin call", "kind", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			s.o.Logger.Error("panic in an admin call", "kind", fmt.Sprintf("%T", p), "stack", fault.Where(p))
 			resp, err = nil, fault.InternalError.New()
 		}
 	}()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -136,6 +137,35 @@ func TestPanic(t *testing.T) {
 	}
 	if got := <-seen; got != "GET /v1/consent Internal Server Error" {
 		t.Errorf("observed %q", got)
+	}
+}
+
+// An answer that a panic cut off is reported like any other, and is no whole one.
+func TestPanicHalfWay(t *testing.T) {
+	seen := make(chan string, 1)
+	s := open(t, func(o *Options) {
+		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte("half"))
+			panic("about " + canary)
+		})
+		o.Observe = func(route string, _ int, _ time.Duration) { seen <- route }
+	}, defaultPatience)
+	resp, err := http.Get("http://" + s.addr + "/metrics")
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+	}
+	if err == nil {
+		t.Error("half an answer passes for a whole one")
+	}
+	_ = s.srv.Shutdown(t.Context()) // after the handler
+	select {
+	case route := <-seen:
+		if route != "/metrics" {
+			t.Errorf("observed %q", route)
+		}
+	default:
+		t.Error("it was not reported")
 	}
 }
 

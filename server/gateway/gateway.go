@@ -126,14 +126,18 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	c := &call{label: "unknown", method: r.Method}
 	r = r.WithContext(context.WithValue(ctx, callKey{}, c))
 	defer func() {
+		abort := false
 		if v := recover(); v != nil {
-			h.panicked(w, c, v)
+			abort = h.panicked(w, c, v)
 		}
 		if c.end != nil {
 			c.end(w.status())
 		}
 		if h.Observe != nil {
 			h.Observe(c.label, w.status(), time.Since(start))
+		}
+		if abort {
+			panic(http.ErrAbortHandler)
 		}
 		w.linger(r)
 	}()
@@ -203,15 +207,17 @@ func notAllowed(w *writer, allow string) error {
 	return fault.MethodNotAllowed.New()
 }
 
-// panicked answers for a handler that panicked. The value is not logged, as it
-// may hold what was typed; its type and the stack are.
-func (h *handler) panicked(w *writer, c *call, v any) {
+// panicked answers for a handler that panicked, and reports whether the answer has
+// to be cut off instead: the client must not take half of one for a whole one. The
+// value is not logged, as it may hold what was typed; its type and the stack are.
+func (h *handler) panicked(w *writer, c *call, v any) (abort bool) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-		panic(v)
+		return true
 	}
 	h.Logger.Error("handler panicked", "route", c.label, "type", typeName(v), "stack", string(debug.Stack()))
 	if w.code != 0 {
-		panic(http.ErrAbortHandler) // the client must not take half an answer for a whole one
+		return true
 	}
 	h.write(w, h.Status(fault.InternalError.New()))
+	return false
 }

@@ -102,13 +102,13 @@ func (q *queue) ask(c *platform.Call) {
 	now := time.Now()
 	it := &item{call: c, asked: now}
 	it.first.item = it
-	if q.span != nil {
-		it.trace, it.end = q.span(c.Trace)
-	}
 	q.mu.Lock()
 	if old, known := c.Ticket.(*item); known && old.call == c && !old.done {
 		q.mu.Unlock()
 		return
+	}
+	if q.span != nil { // now that it is certain that the item will be finished, and the span ended
+		it.trace, it.end = q.span(c.Trace)
 	}
 	c.Ticket = it
 	if q.closed || q.waiting.n >= q.most || !c.Deadline.After(now) || !q.breaker.admit(it, now) {

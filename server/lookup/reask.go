@@ -29,7 +29,7 @@ const (
 // many, hold up nobody else.
 type late struct {
 	mu      sync.Mutex
-	rounds  map[string]bool // lookups that are looked at
+	rounds  map[string]bool // lookups that are looked at; true: one was due meanwhile, and passed over
 	busy    map[platform.ID]int
 	planned time.Time // when the next pass is; zero while one is made
 	wake    chan struct{}
@@ -63,21 +63,42 @@ func (w *late) plan(t time.Time) {
 func (w *late) begin(d Due) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.rounds[d.Lookup.ID] = true
+	w.rounds[d.Lookup.ID] = false
 	for _, p := range d.Platforms {
 		w.busy[p]++
 	}
 }
 
 func (w *late) end(d Due) {
+	if w.leave(d) {
+		w.expect(time.Now())
+	}
+}
+
+// leave reports whether the lookup was passed over for the round that ends.
+func (w *late) leave(d Due) (passedOver bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	passedOver = w.rounds[d.Lookup.ID]
 	delete(w.rounds, d.Lookup.ID)
 	for _, p := range d.Platforms {
 		if w.busy[p]--; w.busy[p] == 0 {
 			delete(w.busy, p)
 		}
 	}
+	return passedOver
+}
+
+// passOver reports whether the lookup is looked at, and then has its round end
+// with a pass: what is due of it would else wait for one that comes by chance.
+func (w *late) passOver(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, busy := w.rounds[id]
+	if busy {
+		w.rounds[id] = true
+	}
+	return busy
 }
 
 // RunReasks asks silent platforms again and tells people when the last late
@@ -186,9 +207,7 @@ func (s *Service) isBusy(id string) bool {
 	s.mu.Lock()
 	_, live := s.live[id]
 	s.mu.Unlock()
-	s.late.mu.Lock()
-	defer s.late.mu.Unlock()
-	return live || s.late.rounds[id]
+	return live || s.late.passOver(id)
 }
 
 // round looks at one lookup and says when it is due again; zero for never, or where

@@ -10,9 +10,10 @@ import (
 	"github.com/tongcha/tongcha/server/fault"
 )
 
-// The kinds of new work, which alone can be refused. Reads of what runs, codes
-// on their way, cancellations and platforms' reports go on whatever the load:
-// they are how a loaded hub gets done.
+// The kinds of new work, which alone can be refused, by a hub that has too much
+// to do and by one that is drained. Reads of what runs, codes on their way (the
+// session that opens is on disk), cancellations and platforms' reports go on:
+// they are how a hub gets done.
 const (
 	kindVerification = "verification"
 	kindLookup       = "lookup"

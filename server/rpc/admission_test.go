@@ -1,15 +1,20 @@
 package rpc_test
 
 import (
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
+	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/rpc"
+	"github.com/tongcha/tongcha/server/verify"
 )
 
 // made is what became of one of many lookups.
@@ -112,6 +117,27 @@ func (w *world) goesOn(p *person, running string) {
 		w.Error("a lookup without a session is taken")
 	} else {
 		w.overloaded(err) // and says nothing of sessions
+	}
+}
+
+// A call whose authorisation panics gives back its place and ends its span.
+func TestPanicInAuthorisation(t *testing.T) {
+	seen := new(spans)
+	s := rpc.New(rpc.Options{ // without a Verify
+		Lookup: lookup.New(lookup.Options{}), Span: seen.begin, Logger: slog.New(slog.DiscardHandler),
+	})
+	local := s.Local()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+verify.NewToken().Reveal())
+	_, err := hubv1.NewLookupServiceClient(local).CreateLookup(ctx, &hubv1.CreateLookupRequest{})
+	local.Stop(t.Context()) // after the handler
+	if status.Code(err) != codes.Internal {
+		t.Errorf("it ends with %v", err)
+	}
+	if n := s.Admission().Calls["lookup"]; n != 0 {
+		t.Errorf("%d places are taken for ever", n)
+	}
+	if len(seen.all) != 1 || seen.all[0].code != "Internal" {
+		t.Errorf("spans: %+v", seen.all)
 	}
 }
 

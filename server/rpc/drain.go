@@ -4,22 +4,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 	"github.com/tongcha/tongcha/server/fault"
 )
 
 // drainRetry is how soon a caller that a drained hub turned away should come
 // back: by then the load balancer sends it elsewhere, or the next hub runs.
 const drainRetry = 5 * time.Second
-
-// newWork lists the methods that begin something which outlives the call. It is
-// read only. A code that is on its way can still be confirmed: the session that
-// opens is on disk.
-var newWork = map[string]bool{
-	hubv1.VerificationService_CreateVerification_FullMethodName: true,
-	hubv1.LookupService_CreateLookup_FullMethodName:             true,
-	hubv1.UnbindService_CreateUnbinds_FullMethodName:            true,
-}
 
 // door lets new work in until it is closed; it can be opened again.
 type door struct {
@@ -32,7 +22,7 @@ type door struct {
 //
 // Errors: fault.ShuttingDown.
 func (d *door) enter(method string) (leave func(), err error) {
-	if !newWork[method] {
+	if _, isNew := kinds[method]; !isNew {
 		return func() {}, nil
 	}
 	d.inside.Add(1)

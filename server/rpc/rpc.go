@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -150,7 +149,7 @@ func (s *Server) unary(inner bool) grpc.UnaryServerInterceptor {
 				return nil, err
 			}
 			defer leave()
-			if c, err = s.admit(ctx, info.FullMethod, inner); err != nil {
+			if err := s.admit(ctx, info.FullMethod, inner, &c); err != nil {
 				return nil, err
 			}
 			return next(withCaller(ctx, c), req)
@@ -164,8 +163,8 @@ func (s *Server) stream(inner bool) grpc.StreamServerInterceptor {
 		began := time.Now()
 		ctx := ss.Context()
 		var c caller
-		_, err := s.guard(func() (_ any, err error) {
-			if c, err = s.admit(ctx, info.FullMethod, inner); err != nil {
+		_, err := s.guard(func() (any, error) {
+			if err := s.admit(ctx, info.FullMethod, inner, &c); err != nil {
 				return nil, err
 			}
 			return nil, next(srv, &callerStream{ss, withCaller(ctx, c)})
@@ -182,17 +181,19 @@ type callerStream struct {
 // Context is the stream's, with the caller in it.
 func (s *callerStream) Context() context.Context { return s.ctx }
 
-func (s *Server) admit(ctx context.Context, method string, inner bool) (caller, error) {
-	c, err := s.identify(ctx, inner)
-	s.trace(ctx, method, inner, &c)
+// admit fills c in as it goes, so that the span and the place it took are given
+// back whatever becomes of the rest, a panic included.
+func (s *Server) admit(ctx context.Context, method string, inner bool, c *caller) error {
+	var err error
+	*c, err = s.identify(ctx, inner)
+	s.trace(ctx, method, inner, c)
 	if err != nil {
-		return c, err
+		return err
 	}
-	if err := s.gate.enter(method, &c); err != nil {
-		return c, err
+	if err := s.gate.enter(method, c); err != nil {
+		return err
 	}
-	err = s.authorise(ctx, method, &c)
-	return c, err
+	return s.authorise(ctx, method, c)
 }
 
 // guard turns a panic into an error. Its stack goes to the log, its value does
@@ -200,7 +201,7 @@ func (s *Server) admit(ctx context.Context, method string, inner bool) (caller, 
 func (s *Server) guard(run func() (any, error)) (resp any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Logger.Error("panic in a handler", "kind", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			s.o.Logger.Error("panic in a handler", "kind", fmt.Sprintf("%T", p), "stack", fault.Where(p))
 			resp, err = nil, fault.InternalError.New()
 		}
 	}()

@@ -172,7 +172,9 @@ func tallyEnd(tx *group.Tx, o unbind.Order, n int64) error {
 }
 
 // beginDays starts counting by day in a file that did not: orders that are open
-// count as due on their day, like those that will be taken from now on.
+// count as due on their day, like those that will be taken from now on. A day
+// before the first that is counted gets nothing: a window would add it to its
+// totals and show it on none of its days.
 func beginDays(tx *group.Tx, m *recordv1.Meta) error {
 	if m.FirstCountedDay != nil {
 		return nil
@@ -182,6 +184,9 @@ func beginDays(tx *group.Tx, m *recordv1.Meta) error {
 	c := tx.Bucket(bucketOrdersLate).Cursor()
 	for k, id := c.First(); k != nil; k, id = c.Next() {
 		cell := coverage.Cell{Platform: platform.ID(id), Day: coverage.DueDay(keyTime(k))}
+		if cell.Day < today {
+			continue
+		}
 		if err := addUnbinds(tx, cell, coverage.Unbinds{Due: 1}, false); err != nil {
 			return err
 		}

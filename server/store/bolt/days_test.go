@@ -62,7 +62,8 @@ func dropBuckets(t *testing.T, path string, names ...[]byte) {
 }
 
 // TestFileFromBeforeDays: a file whose counts know no days keeps what it has, its
-// open orders are due on their day, and counting by day begins once.
+// open orders are due on their day unless that is over, and counting by day begins
+// once.
 func TestFileFromBeforeDays(t *testing.T) {
 	dir := t.TempDir()
 	keys, path, now := keysFile(t, dir), filepath.Join(dir, "hub.db"), time.Now()
@@ -85,6 +86,10 @@ func TestFileFromBeforeDays(t *testing.T) {
 			return err
 		}
 		if err := save(tx, bucketPlatforms, []byte("shop"), &recordv1.Platform{PlatformId: "shop", DisplayName: "商店"}); err != nil {
+			return err
+		}
+		overdue := key(timeKey(now.Add(-48*time.Hour)), []byte("overdue"))
+		if err := tx.Bucket(bucketOrdersLate).Put(overdue, []byte("shop")); err != nil {
 			return err
 		}
 		return tx.Bucket(bucketOrdersLate).Put(key(timeKey(due), []byte("order")), []byte("shop"))

@@ -45,4 +45,18 @@ func TestInspect(t *testing.T) {
 	if err := bolt.Inspect(other, keysIn(t, dir)); err == nil {
 		t.Error("of no database: no error")
 	}
+	empty := filepath.Join(t.TempDir(), "hub.db") // a start was cut off right after it
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := bolt.Inspect(empty, keysIn(t, dir)); err != nil {
+		t.Errorf("of an empty file: %v", err)
+	}
+	s, err := bolt.Open(empty, keysIn(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }

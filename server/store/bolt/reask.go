@@ -49,6 +49,22 @@ func moveWakes(tx *group.Tx, id string, before, after []lookup.Wake) error {
 	return nil
 }
 
+// dropWakes takes a lookup that is about to go out of the index. It is there only
+// where the hub was stopped when the lookup's time was over; the entries of a
+// platform that does not come back would else stay for ever. A record that can't
+// be read goes all the same, and leaves its entries to DueReasks.
+func (s *Store) dropWakes(tx *group.Tx, bucket, k []byte) error {
+	if !bytes.Equal(bucket, bucketLookups) {
+		return nil
+	}
+	r := new(recordv1.Lookup)
+	var wakes []lookup.Wake
+	if found, err := load(tx, bucketLookups, k, r); err == nil && found {
+		wakes, _ = s.wakesOf(string(k), r)
+	}
+	return moveWakes(tx, string(k), wakes, nil)
+}
+
 func indexed(all []lookup.Wake, w lookup.Wake) bool {
 	return slices.ContainsFunc(all, func(x lookup.Wake) bool { return x.Platform == w.Platform && x.Time.Equal(w.Time) })
 }
@@ -57,8 +73,8 @@ func wakeKey(id string, w lookup.Wake) []byte {
 	return key([]byte(w.Platform), zero, timeKey(w.Time), []byte(id))
 }
 
-// DueReasks implements lookup.Store. Entries that belong to no lookup any more,
-// since it was purged before its time came, are deleted.
+// DueReasks implements lookup.Store. Entries that belong to no lookup any more are
+// deleted.
 func (s *Store) DueReasks(ctx context.Context, r lookup.DueRequest) ([]lookup.Due, time.Time, error) {
 	w := dueWalk{s: s, r: r, at: make(map[string]int)}
 	if err := s.db.View(ctx, w.walk); err != nil || len(w.stale) == 0 {

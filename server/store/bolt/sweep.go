@@ -29,6 +29,9 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (more bool,
 			if renewed(tx, bucket, k, now) {
 				continue
 			}
+			if err := s.dropWakes(tx, bucket, k); err != nil {
+				return err
+			}
 			if err := tx.Bucket(bucket).Delete(k); err != nil {
 				return err
 			}

@@ -36,6 +36,10 @@ type Panic struct {
 	Stack []byte
 }
 
+// Where says where the verb panicked: whoever recovers sees the caller's stack
+// alone.
+func (p *Panic) Where() string { return p.Error() }
+
 // Error implements error.
 func (p *Panic) Error() string { return fmt.Sprintf("a verb panicked (%T)\n%s", p.Value, p.Stack) }
 

@@ -174,7 +174,7 @@ func TestPanicSaysNothingTyped(t *testing.T) {
 	defer db.Close()
 	defer func() {
 		p, ok := recover().(*Panic)
-		if !ok || p.Value != "13800130001" || strings.Contains(p.Error(), "13800130001") || !strings.Contains(p.Error(), "TestPanicSaysNothingTyped") {
+		if !ok || p.Value != "13800130001" || strings.Contains(fault.Where(p), "13800130001") || !strings.Contains(fault.Where(p), "TestPanicSaysNothingTyped.func") {
 			t.Errorf("panic = %v", p)
 		}
 	}()
