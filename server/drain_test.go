@@ -101,7 +101,7 @@ func TestDrainGivesTheLoadBalancerTime(t *testing.T) {
 	s.stop()
 	s.ended()
 
-	s.cfg.ShutdownDelay = 200 * time.Millisecond
+	s.cfg.ShutdownDelay = 2 * time.Second
 	s.start()
 	s.hub.Drain()
 	s.wantReady(false, "DRAINING")

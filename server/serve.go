@@ -230,6 +230,7 @@ func (s *serving) run(name string, serve func() error) {
 func (s *serving) stop() error {
 	h := s.h
 	time.Sleep(h.turnAway())
+	h.rpc.SetAdmitting(false) // before what it would begin has no place any more
 	h.lookups.Drain()
 	h.unbinds.Drain()
 	s.closeDoors()

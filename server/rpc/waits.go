@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -41,7 +42,7 @@ func (w *waits) enter(session [32]byte) (leave func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.by[session] >= w.perSession || w.total >= w.inAll {
-		return nil, fault.Overloaded.New().WithRetry(time.Second)
+		return nil, fault.Overloaded.New().WithRetry(time.Second + rand.N(time.Second))
 	}
 	w.by[session]++
 	w.total++
