@@ -28,13 +28,19 @@ type stream struct {
 	worked bool // it brought an answer
 }
 
+// openWithin bounds the wait for a stream: for a connection, and for a connector
+// that allows no more calls at once than it has.
+const openWithin = 5 * time.Second
+
 // openStream begins a stream. Its receiver runs until the stream ends, which done
 // is told, and is counted in all.
 func openStream(q *queue, client connectorv1.ConnectorServiceClient, all *sync.WaitGroup, done func(*stream, error)) (*stream, error) {
 	ctx, cancel := context.WithCancel(q.ctx)
 	due := new(owed)
 	due.Store(mostStray)
+	late := time.AfterFunc(openWithin, cancel)
 	conn, err := client.StreamBindings(ctx, boundedStream(due)...)
+	late.Stop()
 	if err != nil {
 		cancel()
 		return nil, err

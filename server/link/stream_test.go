@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -33,10 +34,10 @@ func streaming() *connectorv1.DescribeResponse {
 }
 
 // streams serves the platform "shop" with a stream.
-func (w *world) streams(serve func(streamServer) error) *streamer {
+func (w *world) streams(serve func(streamServer) error, more ...grpc.ServerOption) *streamer {
 	s := &streamer{serve: serve}
 	s.describe = func() (*connectorv1.DescribeResponse, error) { return streaming(), nil }
-	w.connector(s)
+	w.connector(s, more...)
 	return s
 }
 
