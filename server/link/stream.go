@@ -91,9 +91,14 @@ func (s *stream) carry(taken []*question, withdrawn []uint64) {
 	now := time.Now()
 	items := make([]connectorv1.StreamItem, len(taken))
 	req := &connectorv1.StreamBindingsRequest{Items: make([]*connectorv1.StreamItem, len(taken)), WithdrawnItemIds: withdrawn}
+	s.q.mu.Lock()
+	for i, one := range taken {
+		items[i].ItemId = one.id // a stream that ends meanwhile takes it back
+	}
+	s.q.mu.Unlock()
 	for i, one := range taken {
 		it := &items[i]
-		it.ItemId, it.Subject = one.id, subject(one)
+		it.Subject = subject(one)
 		it.AnswerWithinMillis = uint32(max(answerWithin(one.item.deadline().Sub(now)).Milliseconds(), 1))
 		req.Items[i] = it
 	}
