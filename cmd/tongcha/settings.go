@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -108,13 +111,9 @@ func readSettings(root *cobra.Command, path string) (map[string]setting, []error
 	if path == "" {
 		return nil, nil
 	}
-	body, err := os.ReadFile(path)
+	doc, err := readDocument(path)
 	if err != nil {
-		return nil, []error{usageError("--config: %w", err)}
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(body, &doc); err != nil {
-		return nil, []error{usageError("%s: %w", path, err)}
+		return nil, []error{err}
 	}
 	if len(doc.Content) == 0 {
 		return nil, nil
@@ -142,6 +141,38 @@ func readSettings(root *cobra.Command, path string) (map[string]setting, []error
 		}
 	}
 	return out, problems
+}
+
+// maxSettings is far more bytes than every setting needs; a wrong path may lead
+// to a file of any size, or without an end.
+const maxSettings = 1 << 20
+
+// readDocument reads the one document of a YAML file; an empty file has none. A
+// second one is refused: what stands in it would be dropped in silence.
+func readDocument(path string) (doc yaml.Node, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return doc, usageError("--config: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	body, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	switch {
+	case err != nil:
+		return doc, usageError("--config: %w", err)
+	case len(body) > maxSettings:
+		return doc, usageError("%s: larger than 1 MiB; is it the file of settings?", path)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
+		return doc, nil
+	} else if err != nil {
+		return doc, usageError("%s: %w", path, err)
+	}
+	var next yaml.Node
+	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
+		return doc, usageError("%s: more than one document; settings behind a line --- would not count", path)
+	}
+	return doc, nil
 }
 
 func scalars(n *yaml.Node) ([]string, bool) {

@@ -47,6 +47,8 @@ func TestBadSettings(t *testing.T) {
 	for name, c := range map[string]struct{ file, env, says string }{
 		"unknown key":         {file: "data: x\n\nsms-gatewey: " + secret + "\n", says: "line 3: there is no setting of that name"},
 		"key twice":           {file: "keys: a\nkeys: " + secret + "\n", says: "line 2: the setting stands there twice"},
+		"two documents":       {file: "keys: a\n---\nhost: " + secret + "\n", says: "more than one document"},
+		"far too large":       {file: "keys: a\n#" + strings.Repeat(secret, 1<<20), says: "larger than 1 MiB"},
 		"value of that kind":  {file: "data: x\nshutdown-delay: " + secret + "\n", says: "line 2: --shutdown-delay can't take that value; it wants a duration such as 30s or 5m"},
 		"a mapping":           {file: "data:\n  x: " + secret + "\n", says: "line 2: want a value or a list of values"},
 		"a list":              {file: "- " + secret + "\n", says: "one key for each setting"},

@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
@@ -19,25 +20,40 @@ const answerLimit = 20 << 10
 func bounded(n int) []grpc.CallOption {
 	return []grpc.CallOption{
 		grpc.MaxCallRecvMsgSize(min(receiveLimit, 1<<10+n*answerLimit)),
-		grpc.ForceCodecV2(countingCodec{encoding.GetCodecV2(proto.Name), n}),
+		grpc.ForceCodecV2(countingCodec{CodecV2: encoding.GetCodecV2(proto.Name), most: n}),
 	}
 }
 
-// boundedStream is bounded for the frames of a stream, which may answer any of the
-// open questions.
-func boundedStream() []grpc.CallOption {
+// boundedStream is bounded for the frames of a stream, which together may hold as
+// many answers as the stream is owed.
+func boundedStream(o *owed) []grpc.CallOption {
 	return []grpc.CallOption{
 		grpc.MaxCallRecvMsgSize(receiveLimit),
-		grpc.ForceCodecV2(countingCodec{encoding.GetCodecV2(proto.Name), 0}),
+		grpc.ForceCodecV2(countingCodec{CodecV2: encoding.GetCodecV2(proto.Name), owed: o}),
 	}
 }
 
+// owed is how many answers a stream may still bring: one for each question, and a
+// few more for a connector that now and then answers twice or what it was not
+// asked. Without it a platform could pour in answers to nothing for as long as the
+// stream stands, and reading them costs far more than sending them.
+type owed struct{ atomic.Int64 }
+
+// mostStray is how many answers beyond the questions, and frames without any, end
+// a stream.
+const mostStray = 64
+
+// take counts a frame's answers; a frame without any counts as one. It reports
+// false for more than the stream is owed.
+func (o *owed) take(answers int) bool { return o.Add(-int64(max(answers, 1))) >= 0 }
+
 // countingCodec counts the parts of a message before the codec below decodes it:
-// a LookupBindingsResponse of at most so many answers, or, where most is 0, a
+// a LookupBindingsResponse of at most so many answers, or, where owed is set, a
 // frame of a stream.
 type countingCodec struct {
 	encoding.CodecV2
 	most int
+	owed *owed
 }
 
 var errTooManyParts = errors.New("more answers or accounts than were asked for")
@@ -52,32 +68,35 @@ func (c countingCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 func (c countingCodec) fits(message []byte) bool {
-	fewAccounts := func(answer []byte) bool { return fits(answer, 4, 4*maxAccounts, nil) }
-	if c.most > 0 {
-		return fits(message, 1, c.most, fewAccounts)
+	few := func(answer []byte) bool { _, ok := parts(answer, 4, 4*maxAccounts, nil); return ok }
+	if c.owed == nil {
+		_, ok := parts(message, 1, c.most, few)
+		return ok
 	}
-	return fits(message, 1, mostOpen, func(answer []byte) bool { return fits(answer, 2, 1, fewAccounts) })
+	n, ok := parts(message, 1, mostOpen, func(answer []byte) bool { _, ok := parts(answer, 2, 1, few); return ok })
+	return ok && c.owed.take(n)
 }
 
-// fits reports whether a message holds at most so many values of a field, each
-// of which is good. Whether it is a message at all is for the decoder to say.
-func fits(message []byte, field protowire.Number, most int, good func([]byte) bool) bool {
+// parts counts the values of a field in a message and reports whether there are
+// at most so many, each of which is good. Whether it is a message at all is for
+// the decoder to say.
+func parts(message []byte, field protowire.Number, most int, good func([]byte) bool) (n int, ok bool) {
 	for len(message) > 0 {
 		num, kind, tag := protowire.ConsumeTag(message)
 		if tag < 0 {
-			return true
+			return n, true
 		}
 		size := protowire.ConsumeFieldValue(num, kind, message[tag:])
 		if size < 0 {
-			return true
+			return n, true
 		}
 		if num == field && kind == protowire.BytesType {
 			value, _ := protowire.ConsumeBytes(message[tag:])
-			if most--; most < 0 || good != nil && !good(value) {
-				return false
+			if n++; n > most || good != nil && !good(value) {
+				return n, false
 			}
 		}
 		message = message[tag+size:]
 	}
-	return true
+	return n, true
 }

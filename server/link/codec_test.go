@@ -30,7 +30,7 @@ func TestPartsAreCountedBeforeDecoding(t *testing.T) {
 		}
 		return b
 	}
-	codec := countingCodec{encoding.GetCodecV2(grpcproto.Name), 2}
+	codec := countingCodec{CodecV2: encoding.GetCodecV2(grpcproto.Name), most: 2}
 	for name, c := range map[string]struct {
 		message []byte
 		refused bool

@@ -60,7 +60,8 @@ func (q *queue) expire() {
 
 // timedOut notes an item that ends without an answer: if its time is over the
 // platform failed, unless it was never sent. A probe waits for nobody but the
-// platform, so it counts in any case. The mutex is held.
+// platform, and so does what stands behind a frame that is not taken in: they
+// count in any case. The mutex is held.
 func (q *queue) timedOut(it *item, now time.Time) {
 	if now.Before(it.deadline()) {
 		return
@@ -71,7 +72,7 @@ func (q *queue) timedOut(it *item, now time.Time) {
 			q.latency.add(now.Sub(one.sent))
 		}
 	}
-	if it.first.id != 0 || q.breaker.probing == it {
+	if it.first.id != 0 || q.breaker.probing == it || q.stuckFor(it) {
 		q.failedItem(it, now)
 	}
 }

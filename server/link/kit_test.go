@@ -101,9 +101,9 @@ func (w *world) listen(address string) *bufconn.Listener {
 }
 
 // serve runs a gRPC server at an address. The returned function stops it.
-func (w *world) serve(address string, config *tls.Config, register func(*grpc.Server)) (stop func()) {
+func (w *world) serve(address string, config *tls.Config, register func(*grpc.Server), more ...grpc.ServerOption) (stop func()) {
 	l := w.listen(address)
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
+	s := grpc.NewServer(append(more, grpc.Creds(credentials.NewTLS(config)))...)
 	register(s)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Serve(l) })
@@ -121,10 +121,10 @@ func (w *world) serve(address string, config *tls.Config, register func(*grpc.Se
 }
 
 // connector serves c as the platform "shop" at shopAt.
-func (w *world) connector(c connectorv1.ConnectorServiceServer) (stop func()) {
+func (w *world) connector(c connectorv1.ConnectorServiceServer, more ...grpc.ServerOption) (stop func()) {
 	return w.serve(shopAt, pki.ServerConfig(issue(w.t, w.ca, pki.RolePlatform, "shop", 0), domain), func(s *grpc.Server) {
 		connectorv1.RegisterConnectorServiceServer(s, c)
-	})
+	}, more...)
 }
 
 // shop joins the platform "shop" and waits until it was probed once.

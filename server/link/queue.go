@@ -58,6 +58,7 @@ type queue struct {
 	latency   latency
 	hedges    hedges
 	counts    platform.Counts
+	sending   time.Time // since when the pump has been at its frame; zero while it waits for one
 	closed    bool
 
 	gathering *time.Timer // kicks when the oldest has waited long enough
@@ -165,14 +166,19 @@ func (q *queue) run() {
 func (q *queue) next() bool {
 	q.mu.Lock()
 	if q.closed || !q.ready(time.Now()) {
+		q.sending = time.Time{}
 		q.mu.Unlock()
 		return false
 	}
+	q.sending = time.Now()
 	q.mu.Unlock()
 	way := q.courier()
 	q.mu.Lock()
 	now := time.Now()
 	taken, withdrawn, late := q.gather(way, now)
+	if len(taken) == 0 {
+		q.sending = time.Time{}
+	}
 	q.mu.Unlock()
 	finishAll(late, silent, now)
 	if len(taken) == 0 {
@@ -322,12 +328,4 @@ func (q *queue) shut() {
 	q.hedges.timer.Stop()
 	q.mu.Unlock()
 	finishAll(left, silent, now)
-}
-
-var silent = platform.Answer{State: platform.Silent}
-
-func finishAll(items []*item, a platform.Answer, now time.Time) {
-	for _, it := range items {
-		it.finish(a, now)
-	}
 }

@@ -146,7 +146,7 @@ func (r *remote) streamEnded(s *stream, err error) {
 	case notOffered(err):
 		r.badStarts.Store(mostBadStarts)
 		r.log.Warn("platform offers a stream but does not serve it")
-	case s.sound():
+	case s.sound() && !breach(err): // else a flood would go on over stream after stream
 		r.badStarts.Store(0)
 	default:
 		r.badStarts.Add(1)

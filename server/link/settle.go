@@ -106,3 +106,18 @@ func (q *queue) failedItem(it *item, now time.Time) {
 		q.broke()
 	}
 }
+
+// stuckFor reports whether the pump has been held up by one frame for as long as
+// the item exists: the platform takes nothing in, which is a failure of its own
+// though the item was never sent. The mutex is held.
+func (q *queue) stuckFor(it *item) bool {
+	return !q.sending.IsZero() && q.sending.Before(it.asked)
+}
+
+var silent = platform.Answer{State: platform.Silent}
+
+func finishAll(items []*item, a platform.Answer, now time.Time) {
+	for _, it := range items {
+		it.finish(a, now)
+	}
+}

@@ -20,6 +20,7 @@ type stream struct {
 	conn   grpc.BidiStreamingClient[connectorv1.StreamBindingsRequest, connectorv1.StreamBindingsResponse]
 	cancel context.CancelFunc
 	began  time.Time
+	owed   *owed
 
 	// Guarded by the queue's mutex.
 	open   map[uint64]*question
@@ -27,11 +28,19 @@ type stream struct {
 	worked bool // it brought an answer
 }
 
+// openWithin bounds the wait for a stream: for a connection, and for a connector
+// that allows no more calls at once than it has.
+const openWithin = 5 * time.Second
+
 // openStream begins a stream. Its receiver runs until the stream ends, which done
 // is told, and is counted in all.
 func openStream(q *queue, client connectorv1.ConnectorServiceClient, all *sync.WaitGroup, done func(*stream, error)) (*stream, error) {
 	ctx, cancel := context.WithCancel(q.ctx)
-	conn, err := client.StreamBindings(ctx, boundedStream()...)
+	due := new(owed)
+	due.Store(mostStray)
+	late := time.AfterFunc(openWithin, cancel)
+	conn, err := client.StreamBindings(ctx, boundedStream(due)...)
+	late.Stop()
 	if err != nil {
 		cancel()
 		return nil, err
@@ -39,7 +48,7 @@ func openStream(q *queue, client connectorv1.ConnectorServiceClient, all *sync.W
 	q.mu.Lock()
 	q.withdrawn = nil // which another stream knew
 	q.mu.Unlock()
-	s := &stream{q: q, conn: conn, cancel: cancel, began: time.Now(), open: make(map[uint64]*question)}
+	s := &stream{q: q, conn: conn, cancel: cancel, began: time.Now(), owed: due, open: make(map[uint64]*question)}
 	all.Go(func() {
 		err := s.receive()
 		cancel()
@@ -61,6 +70,7 @@ func (s *stream) take(taken []*question) bool {
 	if s.over {
 		return false
 	}
+	s.owed.Add(int64(len(taken)))
 	for _, one := range taken {
 		one.via = s
 		s.open[one.id] = one

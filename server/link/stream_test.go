@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
 	"github.com/tongcha/tongcha/server/platform"
 )
@@ -28,10 +30,10 @@ func streaming() *connectorv1.DescribeResponse {
 }
 
 // streams serves the platform "shop" with a stream.
-func (w *world) streams(serve func(streamServer) error) *streamer {
+func (w *world) streams(serve func(streamServer) error, more ...grpc.ServerOption) *streamer {
 	s := &streamer{serve: serve}
 	s.describe = func() (*connectorv1.DescribeResponse, error) { return streaming(), nil }
-	w.connector(s)
+	w.connector(s, more...)
 	return s
 }
 

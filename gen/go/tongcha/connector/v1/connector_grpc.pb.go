@@ -76,7 +76,8 @@ type ConnectorServiceClient interface {
 	//
 	// Every question gets one answer. A question that is not answered when its
 	// time is over, or that is withdrawn, MAY be left without; the hub waits for
-	// neither. A connector that stops SHOULD answer what it has and then end the
+	// neither. Answers to nothing that was asked are dropped, and more than a few
+	// of them end the stream. A connector that stops SHOULD answer what it has and then end the
 	// stream with OK: the hub asks what is left again, elsewhere or later.
 	//
 	// Errors:
@@ -231,7 +232,8 @@ type ConnectorServiceServer interface {
 	//
 	// Every question gets one answer. A question that is not answered when its
 	// time is over, or that is withdrawn, MAY be left without; the hub waits for
-	// neither. A connector that stops SHOULD answer what it has and then end the
+	// neither. Answers to nothing that was asked are dropped, and more than a few
+	// of them end the stream. A connector that stops SHOULD answer what it has and then end the
 	// stream with OK: the hub asks what is left again, elsewhere or later.
 	//
 	// Errors:
