@@ -125,7 +125,7 @@ func (s *service) AddPlatform(ctx context.Context, r *adminv1.AddPlatformRequest
 		return nil, fault.AddressInvalid.On("address")
 	}
 	name := strings.TrimSpace(r.GetDisplayName())
-	if n := utf8.RuneCountInString(name); n < 1 || n > 64 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if n := utf8.RuneCountInString(name); n < 1 || n > 64 || platform.IsFormula(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return nil, fault.NameInvalid.On("displayName")
 	}
 	if !platform.IsCategory(r.GetCategory()) {

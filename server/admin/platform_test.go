@@ -98,6 +98,7 @@ func TestRefusedPlatforms(t *testing.T) {
 		"no name":         {func(r *r) { r.DisplayName = " " }, fault.NameInvalid, "displayName"},
 		"65-rune name":    {func(r *r) { r.DisplayName = strings.Repeat("长", 65) }, fault.NameInvalid, "displayName"},
 		"bidi in it":      {func(r *r) { r.DisplayName = "a\u202eb" }, fault.NameInvalid, "displayName"},
+		"a formula":       {func(r *r) { r.DisplayName = "=1+1" }, fault.NameInvalid, "displayName"},
 		"a line break":    {func(r *r) { r.DisplayName = "a\nb" }, fault.NameInvalid, "displayName"},
 		"no category":     {func(r *r) { r.Category = "" }, fault.CategoryInvalid, "category"},
 		"unknown one":     {func(r *r) { r.Category = "购物" }, fault.CategoryInvalid, "category"},

@@ -239,15 +239,10 @@ func (p *fileParser) text(column, s string, limit int) string {
 		p.problem(column, fmt.Sprintf("at most %d characters, without line breaks, control and invisible characters", limit))
 	case strings.TrimSpace(s) != s:
 		p.problem(column, "a space at the beginning or the end")
-	case s != "" && strings.ContainsRune("=+-@＝＋－＠", firstRune(s)):
+	case platform.IsFormula(s):
 		p.problem(column, "begins like a formula of a spreadsheet")
 	}
 	return s
-}
-
-func firstRune(s string) rune {
-	r, _ := utf8.DecodeRuneInString(s)
-	return r
 }
 
 // weight reads a positive decimal number of at most three decimals into

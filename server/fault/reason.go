@@ -148,7 +148,7 @@ var table = map[Reason]row{
 	CheckRate:           {Exhausted, "核验次数过多，请稍后再试。", "Too many checks. Please wait."},
 	PlatformIDInvalid:   {Invalid, "编号应为 2 到 64 个 a-z 0-9 . _ - 字符，并以字母或数字开头。", "An id is 2 to 64 characters of a-z 0-9 . _ -, beginning with a letter or digit."},
 	AddressInvalid:      {Invalid, "地址应为“主机:端口”，例如 127.0.0.1:9443。", "An address is HOST:PORT, such as 127.0.0.1:9443."},
-	NameInvalid:         {Invalid, "名称应为 1 到 64 个字符。", "A name is 1 to 64 characters."},
+	NameInvalid:         {Invalid, "名称应为 1 到 64 个字符，且不以 = + - @ 开头。", "A name is 1 to 64 characters and does not begin with = + - or @."},
 	CategoryInvalid:     {Invalid, "没有这个类别，请使用 39 类常见应用之一，例如 网上购物。", "There is no such category. Use one of the 39 app types, such as 网上购物."},
 	PlatformExists:      {Conflict, "该编号的平台已经接入；如需更换地址，请先暂停该平台。", "A platform of that id has already joined. To give it another address, suspend it first."},
 	PlatformState:       {Precondition, "平台目前的状态不允许此操作，请先用 platform show 查看。", "The platform's state does not allow this. See `platform show`."},

@@ -32,6 +32,13 @@ func IsPrintableASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
+// IsFormula reports whether a spreadsheet would take s for a formula: lists of
+// platforms are exported for spreadsheets.
+func IsFormula(s string) bool {
+	first, _ := utf8.DecodeRuneInString(s)
+	return s != "" && strings.ContainsRune("=+-@＝＋－＠", first)
+}
+
 // A number may be written in one piece, in any digits, or like 138 0013 8000.
 var (
 	digitRun     = regexp.MustCompile(`\p{Nd}{7,}`)

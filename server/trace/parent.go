@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"math/rand/v2"
+	"regexp"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	otel "go.opentelemetry.io/otel/trace"
@@ -61,8 +62,15 @@ func own(traceparent string) context.Context {
 	return otel.ContextWithSpanContext(context.Background(), parse(traceparent))
 }
 
+// mobile is what an id must not hold: whoever chose it may have typed a number.
+// Of ids drawn by lot one in a hundred holds one too; those begin a new trace.
+var mobile = regexp.MustCompile(`1[3-9]\d{9}`)
+
 // stranger is the context below a span of somebody outside.
 func stranger(traceparent string) context.Context {
+	if mobile.MatchString(traceparent) {
+		return context.Background()
+	}
 	return otel.ContextWithRemoteSpanContext(context.Background(), parse(traceparent))
 }
 

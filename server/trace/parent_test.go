@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
+	otel "go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -72,5 +73,19 @@ func TestSampler(t *testing.T) {
 	}
 	if taken < 4500 || taken > 5500 {
 		t.Errorf("%d of 10000 of one trace id were taken at a half", taken)
+	}
+}
+
+// A number that somebody puts into a trace id goes nowhere.
+func TestNumberInATraceID(t *testing.T) {
+	for parent, goesOn := range map[string]bool{
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01": true,
+		"00-13800138000f4da6a3ce929d0e0e4736-00f067aa0ba902b7-01": false,
+		"00-4bf92f3577b34da6a3ce8613800138000-0f067aa0ba902b7-01": false, // no traceparent at all
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-8613800138000ab7-01": false,
+	} {
+		if got := otel.SpanContextFromContext(stranger(parent)).IsValid(); got != goesOn {
+			t.Errorf("%s goes on: %v", parent, got)
+		}
 	}
 }
