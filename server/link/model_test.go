@@ -186,7 +186,11 @@ func (m *model) stream(s streamServer) error {
 					return
 				}
 				one := &connectorv1.StreamAnswer{ItemId: it.GetItemId(), Answer: a}
-				_ = send(s, append(list(one), list(one, new(connectorv1.StreamAnswer))[:m.intn(3)]...)...)
+				stray := 0
+				if m.intn(300) == 0 { // now and then, as a stream that brings many is cut
+					stray = 1 + m.intn(2)
+				}
+				_ = send(s, append(list(one), list(one, new(connectorv1.StreamAnswer))[:stray]...)...)
 			})
 		}
 		if m.chance(m.now().breaks) {

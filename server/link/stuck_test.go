@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,10 +16,11 @@ import (
 // not even be sent are failures of its own.
 func TestStreamThatGetsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, streams := newWorld(t), 0
+		w := newWorld(t)
+		var streams atomic.Int64
 		w.streams(func(s streamServer) error {
-			streams++
-			for taken := 0; streams > 1 || taken < 40_000; {
+			first := streams.Add(1) == 1
+			for taken := 0; !first || taken < 40_000; {
 				items, err := new(frames).next(s)
 				if err != nil {
 					return nil
@@ -45,8 +47,8 @@ func TestStreamThatGetsStuck(t *testing.T) {
 			ask(t, p, 2500*time.Millisecond)
 			time.Sleep(20 * time.Millisecond)
 		}
-		if a := ask(t, p, time.Second).wait(); a.State != platform.Bound || streams != 2 {
-			t.Errorf("%+v after %d streams", a, streams)
+		if a := ask(t, p, time.Second).wait(); a.State != platform.Bound || streams.Load() != 2 {
+			t.Errorf("%+v after %d streams", a, streams.Load())
 		}
 	})
 }
