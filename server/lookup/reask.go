@@ -318,7 +318,7 @@ func (s *Service) merge(ctx context.Context, r Round) (next time.Time, stored bo
 		s.o.Logger.Error("late answers not stored", "error", err)
 		return time.Time{}, false
 	}
-	s.watches.changed(r.LookupID)
+	s.watches.Changed(r.LookupID)
 	if l.Number.IsZero() {
 		return time.Time{}, true
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/seal"
+	"github.com/tongcha/tongcha/server/watch"
 )
 
 // Options configures a Service.
@@ -43,7 +44,7 @@ type Service struct {
 	ending  sync.WaitGroup // lookups whose last answer is being stored
 
 	late    *late
-	watches *watches
+	watches *watch.Set
 }
 
 // New returns a Service.
@@ -54,7 +55,7 @@ func New(o Options) *Service {
 	if o.ObserveLate == nil {
 		o.ObserveLate = func(platform.ID, platform.Answer) {}
 	}
-	return &Service{o: o, live: make(map[string]*run), closing: make(chan struct{}), late: newLate(), watches: newWatches()}
+	return &Service{o: o, live: make(map[string]*run), closing: make(chan struct{}), late: newLate(), watches: watch.NewSet()}
 }
 
 // Request starts a lookup.

@@ -3,7 +3,6 @@ package lookup
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
@@ -70,7 +69,7 @@ func (s *Service) look(ctx context.Context, subject phone.Subject, id string) (L
 func (s *Service) WaitLate(ctx context.Context, subject phone.Subject, id string, wait time.Duration, since int) (Lookup, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
-	late, stop := s.watches.watch(id) // before the first look, so that nothing falls between
+	late, stop := s.watches.Watch(id) // before the first look, so that nothing falls between
 	defer stop()
 	var final <-chan time.Time
 	for {
@@ -93,45 +92,6 @@ func (s *Service) WaitLate(ctx context.Context, subject phone.Subject, id string
 			return l, nil
 		case <-ctx.Done():
 			return Lookup{}, context.Cause(ctx)
-		}
-	}
-}
-
-// watches tells those who wait for late answers that some are in.
-type watches struct {
-	mu sync.Mutex
-	by map[string]map[chan struct{}]struct{}
-}
-
-func newWatches() *watches { return &watches{by: make(map[string]map[chan struct{}]struct{})} }
-
-// watch returns a channel that gets a value at the lookup's next late change.
-// stop must be called.
-func (w *watches) watch(id string) (changed <-chan struct{}, stop func()) {
-	ch := make(chan struct{}, 1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.by[id] == nil {
-		w.by[id] = make(map[chan struct{}]struct{})
-	}
-	w.by[id][ch] = struct{}{}
-	return ch, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.by[id], ch)
-		if len(w.by[id]) == 0 {
-			delete(w.by, id)
-		}
-	}
-}
-
-func (w *watches) changed(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for ch := range w.by[id] {
-		select {
-		case ch <- struct{}{}:
-		default:
 		}
 	}
 }

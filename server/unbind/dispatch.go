@@ -143,7 +143,7 @@ func (d *Dispatcher) start(ctx context.Context, p platform.Platform, c Claim) {
 	d.mu.Lock()
 	d.busy[id]++
 	d.mu.Unlock()
-	d.o.Service.watches.changed(c.Order.ID)
+	d.o.Service.watches.Changed(c.Order.ID)
 	d.tasks.Go(func() {
 		defer d.o.Service.Wake()
 		defer func() {
@@ -171,7 +171,7 @@ func (d *Dispatcher) attempt(ctx context.Context, p platform.Platform, c Claim) 
 		d.o.Logger.Error("attempt not recorded", "order", c.Order.ID, "error", err)
 		return
 	}
-	d.o.Service.watches.changed(o.ID)
+	d.o.Service.watches.Changed(o.ID)
 	if t.attempted.IsZero() {
 		d.o.Logger.Info("order not sent", "order", o.ID, "platform", o.Platform, "state", o.State.String(), "reason", t.reason)
 		return

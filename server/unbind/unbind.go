@@ -12,6 +12,7 @@ import (
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/seal"
+	"github.com/tongcha/tongcha/server/watch"
 )
 
 // Queue keeps orders and says which is next. Every method is one transaction
@@ -107,7 +108,7 @@ type Options struct {
 // Service takes and shows orders. It is safe for concurrent use.
 type Service struct {
 	o       Options
-	watches *watches
+	watches *watch.Set
 	wake    chan struct{} // tells the dispatcher that an order is due
 	drained chan struct{} // closed when no more waits last
 	once    sync.Once
@@ -115,7 +116,7 @@ type Service struct {
 
 // NewService returns a Service.
 func NewService(o Options) *Service {
-	return &Service{o: o, watches: newWatches(), wake: make(chan struct{}, 1), drained: make(chan struct{})}
+	return &Service{o: o, watches: watch.NewSet(), wake: make(chan struct{}, 1), drained: make(chan struct{})}
 }
 
 // Request orders unbinds.
@@ -221,7 +222,7 @@ func (s *Service) Report(ctx context.Context, p platform.ID, id string, r platfo
 		return Order{}, false, fmt.Errorf("report: %w", err)
 	}
 	if changed {
-		s.watches.changed(id)
+		s.watches.Changed(id)
 	}
 	return o, changed, nil
 }
@@ -234,7 +235,7 @@ func (s *Service) Cancel(ctx context.Context, subject phone.Subject, id string) 
 	if err != nil {
 		return Order{}, fmt.Errorf("cancel: %w", err)
 	}
-	s.watches.changed(id)
+	s.watches.Changed(id)
 	return o, nil
 }
 
@@ -248,7 +249,7 @@ func (s *Service) List(ctx context.Context, subject phone.Subject, before string
 //
 // Errors: fault.UnbindNotFound, or the context's.
 func (s *Service) Wait(ctx context.Context, subject phone.Subject, id string, wait time.Duration) (Order, error) {
-	changed, stop := s.watches.watch(id)
+	changed, stop := s.watches.Watch(id)
 	defer stop()
 	o, err := s.o.Orders.Order(ctx, subject, id)
 	if err != nil || wait <= 0 || o.State.Final() {
