@@ -75,7 +75,16 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(cmd.Context(), func() { notify(cfg.Logger, "STOPPING=1") })()
+	told := make(chan struct{})
+	tell := context.AfterFunc(cmd.Context(), func() {
+		notify(cfg.Logger, "STOPPING=1")
+		close(told)
+	})
+	defer func() {
+		if !tell() {
+			<-told // a hub with nothing to do stops sooner than that is said
+		}
+	}()
 	return hub.Serve(cmd.Context(), func(a server.Addresses) {
 		notify(cfg.Logger, "READY=1")
 		cfg.Logger.Info("serving", "http", a.HTTP, "grpc", a.GRPC, "metrics", a.Metrics, "version", version().Version)
