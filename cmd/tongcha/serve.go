@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"strings"
@@ -75,20 +74,22 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	told := make(chan struct{})
-	tell := context.AfterFunc(cmd.Context(), func() {
-		notify(cfg.Logger, "STOPPING=1")
-		close(told)
-	})
-	defer func() {
-		if !tell() {
-			<-told // a hub with nothing to do stops sooner than that is said
+	ended, told := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(told)
+		select {
+		case <-cmd.Context().Done():
+		case <-ended: // by a failure, or sooner than that was seen
 		}
+		notify(cfg.Logger, "STOPPING=1")
 	}()
-	return hub.Serve(cmd.Context(), func(a server.Addresses) {
+	err = hub.Serve(cmd.Context(), func(a server.Addresses) {
 		notify(cfg.Logger, "READY=1")
 		cfg.Logger.Info("serving", "http", a.HTTP, "grpc", a.GRPC, "metrics", a.Metrics, "version", version().Version)
 	})
+	close(ended)
+	<-told
+	return err
 }
 
 // config makes the hub's configuration of the flags. Its error joins all there

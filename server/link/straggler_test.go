@@ -36,14 +36,18 @@ func paced(t *testing.T, p platform.Platform, n int, gap time.Duration) []*quest
 }
 
 // One question in a hundred takes half a second, and its copy does not: nobody
-// notices, for two questions more in a hundred at most.
+// notices, for two questions more in a hundred at most. Those that come a little
+// late use up nothing of that.
 func TestHedge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f := newWorld(t), new(frames)
 		var n atomic.Int64
 		w.streams(prompt(f, func(*connectorv1.StreamItem) time.Duration {
-			if n.Add(1)%101 == 0 {
+			switch i := n.Add(1); {
+			case i%101 == 0:
 				return 500 * time.Millisecond
+			case i%25 == 0:
+				return 24 * time.Millisecond
 			}
 			return 20 * time.Millisecond
 		}))
