@@ -252,7 +252,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 		AllowUnattested: h.cfg.AllowUnattested, Logger: log,
 	})
 	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, log: log}
-	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan()})
+	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan(),
+		OnServing: func(platform.ID) { h.unbinds.Wake() }})
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
 		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log,
