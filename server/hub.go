@@ -268,7 +268,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 		},
 	})
 	h.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
-		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, Observe: h.metrics.observeAttempt, Logger: log,
+		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, PerSecond: h.cfg.OrderRate, Observe: h.metrics.observeAttempt, Logger: log,
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
@@ -292,7 +292,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger,
 	}
 }
 

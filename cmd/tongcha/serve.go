@@ -21,6 +21,7 @@ type serveFlags struct {
 	allowUnattested                           bool
 	shutdownDelay                             time.Duration
 	maxLookups                                int
+	orderRate                                 float64
 	trace                                     trace.Options
 }
 
@@ -57,6 +58,7 @@ func serveCommand() (*cobra.Command, *serveFlags) {
 	s.StringVar(&f.calendar, "calendar", "", "file of holidays and working weekends, in place of the one built in")
 	s.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long /readyz fails before anything stops")
 	s.IntVar(&f.maxLookups, "max-lookups", server.DefaultConfig().MaxLookups, "lookups that run at the same time; more are refused until some have ended")
+	s.Float64Var(&f.orderRate, "order-rate", server.DefaultConfig().OrderRate, "attempts at unbind orders that may begin at one platform in a second, on average")
 	addTrace(s, &f.trace)
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd, f
@@ -112,7 +114,7 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 	cfg.HTTPCert, cfg.HTTPKey, cfg.KeyFile = f.httpCert, f.httpKey, f.keys
 	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
 	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
-	cfg.MaxLookups, cfg.Trace, cfg.Version = f.maxLookups, f.trace, version().Version
+	cfg.MaxLookups, cfg.OrderRate, cfg.Trace, cfg.Version = f.maxLookups, f.orderRate, f.trace, version().Version
 	for _, c := range f.carriers {
 		id, address, ok := strings.Cut(c, "=")
 		if !ok {
