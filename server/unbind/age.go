@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Too old: an order becomes a dead letter when it is older than MaxAge, is still
-// untaken, and there is proof that trying on is of no use: it came to nothing
+// Too old: an order becomes a dead letter when it has been open for longer than
+// MaxAge, is still untaken, and there is proof that trying on is of no use: it came to nothing
 // often of late and for a while, or its platform has been away for long while this hub ran. A
 // hub that was off for a month, or whose clock was set, has no such proof yet,
 // and begins by trying.
@@ -33,12 +33,12 @@ func untaken(o Order) bool { return o.State.Rank() == rankOpen }
 // tooOld reports whether the order is to be given up; now is by the hub's clock.
 // fruitless says that it was just tried again and came to nothing.
 func (d *Dispatcher) tooOld(o Order, now time.Time, fruitless bool) bool {
-	if !untaken(o) || now.Sub(o.CreateTime) <= d.o.MaxAge {
+	if !untaken(o) || now.Sub(o.OpenTime) <= d.o.MaxAge {
 		return false
 	}
 	tries, first := 0, now
 	for _, s := range o.History {
-		if s.State == Queued && s.Reason != "" && now.Sub(s.Time).Abs() <= triedWithin {
+		if s.State.Rank() == rankOpen && s.Time.After(o.OpenTime) && now.Sub(s.Time).Abs() <= triedWithin {
 			if tries++; s.Time.Before(first) {
 				first = s.Time
 			}

@@ -115,6 +115,9 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 	report, err := d.call(ctx, p, o, a.Polled)
 	if a.Polled && isCode(err, platform.CodeNotFound, "UNIMPLEMENTED") {
 		a.Polled = false // it does not know the order: send it again
+		if a.HolderChecked, stop = d.checkAgain(ctx, o); stop != nil {
+			return *stop, ctx.Err() == nil
+		}
 		report, err = d.call(ctx, p, o, false)
 	}
 	a.Ended = d.o.Now()
@@ -173,7 +176,7 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 	case a.Polled:
 		return Retry(a, code, d.nextPoll(a, o, wait))
 	case code == platform.CodeAlreadyExists:
-		return Abandon(a, code)
+		return Disowned(a)
 	case d.tooOld(o, a.Ended, true):
 		return Abandon(a, tooOld)
 	case wait != 0 && (code == platform.CodeResourceExhausted || code == platform.CodeUnavailable):

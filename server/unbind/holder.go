@@ -67,24 +67,58 @@ func (h *holders) enter(order string, fresh bool) (time.Duration, bool) {
 // taken yet, whether the number is still the person's. It returns when the
 // carrier said so, or a transition where the order must not be sent now.
 func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Transition) {
-	if d.o.Carrier == nil || o.BoundBefore.IsZero() || !untaken(o) {
+	if !untaken(o) {
 		return time.Time{}, nil
+	}
+	checked, change := d.holder(ctx, o)
+	now := d.o.Now()
+	var t Transition
+	switch {
+	case change == platform.ChangeNone:
+		return checked, nil
+	case change == platform.ChangeHands:
+		t = HolderChanged(now)
+	case d.tooOld(o, now, true):
+		t = Abandon(Attempt{Ended: now}, tooOld)
+	default:
+		t = HolderUnknown(now, now.Add(holderAgain))
+	}
+	return time.Time{}, &t
+}
+
+// checkAgain does the same before an order is sent once more that the platform
+// took and has forgotten.
+func (d *Dispatcher) checkAgain(ctx context.Context, o Order) (time.Time, *Transition) {
+	checked, change := d.holder(ctx, o)
+	now := d.o.Now()
+	var t Transition
+	switch change {
+	case platform.ChangeNone:
+		return checked, nil
+	case platform.ChangeHands:
+		t = Forgotten(now)
+	default:
+		t = Retry(Attempt{Began: now, Ended: now, Polled: true}, "HOLDER_UNCHECKED", now.Add(holderAgain))
+	}
+	return time.Time{}, &t
+}
+
+// holder says whether the number changed hands, as far as that stands: a word of
+// the carrier of less than HolderStale ago stands while it can't be asked. The
+// time is when the carrier said so just now, else zero.
+func (d *Dispatcher) holder(ctx context.Context, o Order) (time.Time, platform.HolderChange) {
+	if d.o.Carrier == nil || o.BoundBefore.IsZero() {
+		return time.Time{}, platform.ChangeNone
 	}
 	fresh := d.o.Now().Sub(o.HolderChecked).Abs() < d.o.HolderStale
 	change, answered := d.holders.check(ctx, o, fresh)
-	now := d.o.Now()
 	switch {
-	case answered && change == platform.ChangeHands:
-		t := HolderChanged(now)
-		return time.Time{}, &t
 	case answered && change == platform.ChangeNone:
-		return now, nil
+		return d.o.Now(), change
+	case answered && change == platform.ChangeHands:
+		return time.Time{}, change
 	case fresh:
-		return time.Time{}, nil
-	case d.tooOld(o, now, true):
-		t := Abandon(Attempt{Ended: now}, tooOld)
-		return time.Time{}, &t
+		return time.Time{}, platform.ChangeNone
 	}
-	t := HolderUnknown(now, now.Add(holderAgain))
-	return time.Time{}, &t
+	return time.Time{}, platform.ChangeNoData
 }
