@@ -31,6 +31,7 @@ func TestPlatformThatIsGone(t *testing.T) {
 		taken := h.placeMany("taken", 70, "shop") // more than a page
 		time.Sleep(time.Minute)
 		h.join()
+		time.Sleep(time.Minute) // so that they are due first
 		waiting := h.placeMany("waits", 70, "shop")
 		never := h.place("alice", "never")
 		time.Sleep(month - hours)
