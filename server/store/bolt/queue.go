@@ -215,7 +215,7 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 
 // Finish implements unbind.Queue.
 func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	if !s.leases.pin(c.Order.ID, c.Token, time.Now()) {
+	if !s.leases.pin(c.Order.ID, c.Token, s.clock.Now()) {
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
 	var o unbind.Order
@@ -271,7 +271,7 @@ func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.T
 		o, changed, err = s.apply(tx, id, t)
 		return err
 	})
-	return s.shown(o, time.Now()), changed, err
+	return s.shown(o, s.clock.Now()), changed, err
 }
 
 // Cancel implements unbind.Queue. The order is kept from being claimed until the
@@ -284,7 +284,7 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 		return unbind.Order{}, err
 	case o.State.Final():
 		return unbind.Order{}, fault.AlreadyTerminal.New()
-	case !s.leases.pinFree(id, time.Now()):
+	case !s.leases.pinFree(id, s.clock.Now()):
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
