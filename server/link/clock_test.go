@@ -35,11 +35,7 @@ func TestTimesGoByTheHubsClock(t *testing.T) {
 						return out, nil
 					},
 				})
-				options := w.options()
-				options.Now = func() time.Time { return time.Now().Add(off) }
-				roster := link.NewRoster(options)
-				t.Cleanup(roster.Close)
-				p := join(t, roster)
+				_, p := w.shop(func(o *link.Options) { o.Now = func() time.Time { return time.Now().Add(off) } })
 				q := newQuestion(t, time.Second)
 				p.Ask(&q.Call)
 				if a := q.wait(); a.State != row.want || a.Malformed != (row.want == platform.Silent) {

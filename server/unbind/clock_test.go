@@ -2,6 +2,7 @@ package unbind_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -18,12 +19,13 @@ const year = 365 * 24 * time.Hour
 // whoever looks at the wrong clock is years off.
 const away = 5 * year
 
-// reclock starts the hub again on a machine whose clock is set to what set says.
+// reclock starts the hub again on a machine whose clock is set so far from the
+// bubble's time.
 func (h *hub) reclock(set *time.Duration) {
 	h.Helper()
 	h.stop()
 	h.check(h.store.Close())
-	c := clock.New(clock.Options{Wall: func() time.Time { return time.Now().Add(away + *set) }})
+	c := clock.New(clock.Options{Wall: func() time.Time { return time.Now().Add(*set) }})
 	var err error
 	h.store, err = bolt.Open(h.path, h.keys, bolt.WithClock(c))
 	h.check(err)
@@ -47,13 +49,13 @@ func TestClockSteps(t *testing.T) {
 				return platform.Report{}, &platform.CallError{Code: "UNAVAILABLE"}
 			}}
 			inHub(t, func(h *hub) {
-				var set time.Duration
+				set := away
 				h.options.MaxAge = 24 * time.Hour
 				h.reclock(&set)
 				look := h.place("alice", "shop")
 				time.Sleep(12 * time.Hour)
 				before, _ := shop.calls()
-				set = step
+				set = away + step
 				if restarts {
 					h.reclock(&set)
 				}
@@ -78,24 +80,26 @@ func TestClockSteps(t *testing.T) {
 // TestLeaseOverAStep: an order that is being sent is nobody else's to send when the
 // clock is set in the middle, and its answer is taken.
 func TestLeaseOverAStep(t *testing.T) {
-	for _, step := range []time.Duration{time.Hour, -time.Hour, year, -year} {
+	for _, set := range []time.Duration{away, -away} {
 		shop := &peer{id: "shop", unbind: func(context.Context, int) (platform.Report, error) {
 			time.Sleep(5 * time.Second)
-			return report(platform.StageCompleted, time.Now().Add(away)), nil
+			return report(platform.StageCompleted, time.Now().Add(set)), nil
 		}}
 		inHub(t, func(h *hub) {
-			var set time.Duration
-			h.reclock(&set)
-			look := h.place("alice", "shop")
-			time.Sleep(time.Second)
-			h.state(look(), unbind.Sending)
-			set = step
-			h.service.Wake()
-			h.state(look(), unbind.Sending)
-			time.Sleep(5 * time.Second)
-			h.state(look(), unbind.Completed)
-			if sent, _ := shop.calls(); len(sent) != 1 {
-				h.Errorf("set by %v: sent %d times", step, len(sent))
+			now := set
+			h.reclock(&now)
+			for i, step := range []time.Duration{time.Hour, -time.Hour, year, -year} {
+				look := h.place(fmt.Sprint("person", i), "shop")
+				time.Sleep(time.Second)
+				h.state(look(), unbind.Sending)
+				now = set + step
+				h.service.Wake()
+				h.state(look(), unbind.Sending)
+				time.Sleep(5 * time.Second)
+				h.state(look(), unbind.Completed)
+				if sent, _ := shop.calls(); len(sent) != i+1 {
+					h.Errorf("set by %v: sent %d times, want %d", step, len(sent), i+1)
+				}
 			}
 		}, shop)
 	}
