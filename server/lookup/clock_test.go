@@ -69,7 +69,7 @@ func TestClockSteps(t *testing.T) {
 			}
 			slow, dead := newFlaky("slow"), newFlaky("dead")
 			withClock(t, func(h *clocked) {
-				h.joined = []platform.Platform{dead, slow}
+				h.join(dead, slow)
 				r := h.request("alice")
 				begin := time.Now()
 				l := h.start(r)
@@ -111,7 +111,7 @@ func (h *clocked) endsInTime(r lookup.Request, l lookup.Lookup, begin time.Time)
 	if got := h.get(r, l.ID); got.AwaitsLate(h.clock.Now()) {
 		h.Error("not final after its time")
 	}
-	time.Sleep(2)
+	time.Sleep(2 * time.Nanosecond)
 	h.sweep()
 	if _, err := h.service.Get(h.Context(), r.Subject, l.ID); !errors.Is(err, fault.LookupNotFound) {
 		h.Errorf("a lookup whose time is over: %v", err)
