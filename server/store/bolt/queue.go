@@ -221,7 +221,7 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 
 // Extend implements unbind.Queue.
 func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbind.Claim, error) {
-	if !s.leases.extend(c.Order.ID, c.Token, time.Now(), until) {
+	if !s.leases.extend(c.Order.ID, c.Token, s.clock.Now(), until) {
 		return unbind.Claim{}, fault.LeaseLost.New()
 	}
 	c.Until = until
@@ -230,7 +230,7 @@ func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbi
 
 // Finish implements unbind.Queue.
 func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	raw, ok := s.leases.pin(c.Order.ID, c.Token, time.Now())
+	raw, ok := s.leases.pin(c.Order.ID, c.Token, s.clock.Now())
 	if !ok {
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
@@ -262,7 +262,7 @@ func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.T
 		}
 		return nil
 	})
-	return s.shown(c.after, time.Now()), c.moved, err
+	return s.shown(c.after, s.clock.Now()), c.moved, err
 }
 
 // Cancel implements unbind.Queue. The order is kept from being claimed until the
@@ -275,7 +275,7 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 		return unbind.Order{}, err
 	case o.State.Final():
 		return unbind.Order{}, fault.AlreadyTerminal.New()
-	case !s.leases.pinFree(id, time.Now()):
+	case !s.leases.pinFree(id, s.clock.Now()):
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
