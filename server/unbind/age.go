@@ -88,7 +88,7 @@ func (d *Dispatcher) age(ctx context.Context, claims []Claim) {
 
 // ageOne reports whether the order does not stand in the way any more.
 func (d *Dispatcher) ageOne(ctx context.Context, c Claim) bool {
-	now := d.o.Now()
+	now := d.now()
 	switch {
 	case d.tooOld(c.Order, now, false):
 		return d.record(ctx, c, Abandon(Attempt{Ended: now}, tooOld))

@@ -47,7 +47,7 @@ func (d *Dispatcher) hold(ctx context.Context, c Claim, cut func()) (stop func()
 				return
 			case <-tick.C:
 			}
-			extended, err := d.queue.Extend(ctx, c, d.o.Now().Add(d.o.Lease))
+			extended, err := d.queue.Extend(ctx, c, d.now().Add(d.o.Lease))
 			if err != nil {
 				held = false
 				cut()
@@ -95,11 +95,11 @@ func (d *Dispatcher) record(ctx context.Context, c Claim, t Transition) bool {
 // guarded is try, where a panic counts as an attempt that failed: the order waits
 // its turn and, if it always panics, becomes a dead letter in the end.
 func (d *Dispatcher) guarded(ctx context.Context, p platform.Platform, o Order) (t Transition, ok bool) {
-	began := d.o.Now()
+	began := d.now()
 	defer func() {
 		if v := recover(); v != nil {
 			d.o.Logger.Error("panic in an attempt", "order", o.ID, "platform", o.Platform, "kind", fmt.Sprintf("%T", v), "stack", fault.Where(v))
-			t, ok = d.failed(Attempt{Began: began, Ended: d.o.Now(), Polled: !untaken(o)}, o, &platform.CallError{Code: "PANIC"}), true
+			t, ok = d.failed(Attempt{Began: began, Ended: d.now(), Polled: !untaken(o)}, o, &platform.CallError{Code: "PANIC"}), true
 		}
 	}()
 	return d.try(ctx, p, o)
@@ -111,7 +111,7 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 	if stop != nil {
 		return *stop, ctx.Err() == nil
 	}
-	a := Attempt{Began: d.o.Now(), Polled: !untaken(o), HolderChecked: checked}
+	a := Attempt{Began: d.now(), Polled: !untaken(o), HolderChecked: checked}
 	report, err := d.call(ctx, p, o, a.Polled)
 	if a.Polled && isCode(err, platform.CodeNotFound, "UNIMPLEMENTED") {
 		a.Polled = false // it does not know the order: send it again
@@ -120,7 +120,7 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 		}
 		report, err = d.call(ctx, p, o, false)
 	}
-	a.Ended = d.o.Now()
+	a.Ended = d.now()
 	if err != nil && ctx.Err() != nil {
 		return Transition{}, false
 	}

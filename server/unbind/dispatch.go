@@ -26,8 +26,6 @@ type DispatchOptions struct {
 	// HolderStale is how long the carrier's last word about the holder stands
 	// while it can't be asked again [24 h].
 	HolderStale time.Duration
-	// Now is the clock that stored times are compared with [time.Now].
-	Now func() time.Time
 	// Observe is told every attempt that was made: its platform, its outcome in
 	// one word and how long it took. May be nil.
 	Observe func(p platform.ID, outcome string, took time.Duration)
@@ -53,9 +51,6 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	}
 	if o.PerSecond == 0 {
 		o.PerSecond = DefaultPerSecond
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	if o.Observe == nil {
 		o.Observe = func(platform.ID, string, time.Duration) {}
@@ -84,6 +79,11 @@ func NewDispatcher(o DispatchOptions) *Dispatcher {
 		o: o.withDefaults(), queue: o.Service.o.Queue, lanes: make(map[platform.ID]*lane), holders: holders{carrier: o.Carrier},
 	}
 }
+
+// now is the hub's time, by which orders are due and leases end. What lasts only
+// while the process does, such as a platform's rate, goes by time.Now, which no
+// change of the machine's clock moves.
+func (d *Dispatcher) now() time.Time { return d.o.Service.o.Now() }
 
 // idleCheck is how often the queue is looked at when nothing wakes the
 // dispatcher: a net below the signals, not a poll.
@@ -128,7 +128,7 @@ func (d *Dispatcher) dispatch(ctx context.Context) (time.Duration, error) {
 	if rests > 0 {
 		return rests, nil
 	}
-	clock := d.o.Now()
+	clock := d.now()
 	claims, next, err := d.queue.Claim(ctx, ClaimRequest{
 		Now: clock, Lease: d.o.Lease, Max: max(d.o.PerPlatform, agePage) * (len(joined) + 1),
 		Free: func(id platform.ID) int {

@@ -71,7 +71,7 @@ func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Tran
 		return time.Time{}, nil
 	}
 	checked, change := d.holder(ctx, o)
-	now := d.o.Now()
+	now := d.now()
 	var t Transition
 	switch {
 	case change == platform.ChangeNone:
@@ -90,7 +90,7 @@ func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Tran
 // took and has forgotten.
 func (d *Dispatcher) checkAgain(ctx context.Context, o Order) (time.Time, *Transition) {
 	checked, change := d.holder(ctx, o)
-	now := d.o.Now()
+	now := d.now()
 	var t Transition
 	switch change {
 	case platform.ChangeNone:
@@ -110,11 +110,11 @@ func (d *Dispatcher) holder(ctx context.Context, o Order) (time.Time, platform.H
 	if d.o.Carrier == nil || o.BoundBefore.IsZero() {
 		return time.Time{}, platform.ChangeNone
 	}
-	fresh := d.o.Now().Sub(o.HolderChecked).Abs() < d.o.HolderStale
+	fresh := d.now().Sub(o.HolderChecked).Abs() < d.o.HolderStale
 	change, answered := d.holders.check(ctx, o, fresh)
 	switch {
 	case answered && change == platform.ChangeNone:
-		return d.o.Now(), change
+		return d.now(), change
 	case answered && change == platform.ChangeHands:
 		return time.Time{}, change
 	case fresh:
