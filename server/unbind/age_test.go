@@ -71,7 +71,7 @@ func TestPlatformThatIsDown(t *testing.T) {
 		h.stop()
 		h.options.MaxAge = 48 * hours
 		h.run()
-		looks := h.placeMany("waits", 1000, "shop")
+		looks := h.placeMany("waits", 200, "shop") // more than a few pages
 		time.Sleep(48 * hours)
 		for _, look := range looks {
 			h.state(look(), queued)

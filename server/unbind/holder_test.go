@@ -130,6 +130,8 @@ func TestHangingCarrier(t *testing.T) {
 			h.Errorf("%d of 100 orders were completed", done)
 		}
 		time.Sleep(time.Minute)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if len(c.asked) > 4+2 {
 			h.Errorf("the carrier was asked %d times", len(c.asked))
 		}

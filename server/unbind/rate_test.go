@@ -53,10 +53,10 @@ func TestPollsLeaveRoom(t *testing.T) {
 		return r, nil
 	}
 	shop := &peer{id: "shop", unbind: eager, status: eager}
-	const n = 200
+	const n = 100
 	inHub(t, func(h *hub) {
 		h.stop()
-		h.options.PerSecond = 10 // in turn, each would wait for 20 s
+		h.options.PerSecond = 5 // in turn, each would wait for 20 s
 		h.run()
 		h.placeMany("waits", n, "shop")
 		time.Sleep(3 * time.Minute)
