@@ -71,6 +71,9 @@ type Config struct {
 	// MaxLookups bounds the lookups that run at the same time. More are refused
 	// until some have ended.
 	MaxLookups int
+	// MinFree is how many bytes must be free where Data lies; below it new
+	// verifications, lookups and orders are refused. 0 refuses none.
+	MinFree int64
 	// Trace says where traces go; nowhere by default.
 	Trace trace.Options
 	// Version is the program's, for the operator's view; may be "".
@@ -90,7 +93,7 @@ type CarrierConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		TrustDomain: "tongcha.local", ID: "hub", Verify: verify.DefaultLimits(), Lookup: lookup.DefaultLimits(),
-		OrdersPerDay: 20, ConfirmFloor: 150 * time.Millisecond, MaxLookups: 2000, Trace: trace.Options{Sample: 1},
+		OrdersPerDay: 20, ConfirmFloor: 150 * time.Millisecond, MaxLookups: 2000, MinFree: 64 << 20, Trace: trace.Options{Sample: 1},
 	}
 }
 
@@ -163,6 +166,7 @@ func (c Config) checkNames(need needFunc) {
 func (c Config) checkLimits(need needFunc) {
 	v, l := c.Verify, c.Lookup
 	need(c.MaxLookups >= 1, "--max-lookups must be at least 1")
+	need(c.MinFree >= 0, "--min-free must not be negative")
 	need(min(v.Tries, v.CodesPerDay, v.AddressPerDay, v.SuffixPerDay, v.SuffixPerMon, l.PerSession, l.PerNumberDay, c.OrdersPerDay,
 		l.ReasksPerSecond, l.ReasksAtOnce, l.LateMessagesPerDay) > 0,
 		"every limit must be at least 1; begin with DefaultConfig")

@@ -21,6 +21,7 @@ type serveFlags struct {
 	allowUnattested                           bool
 	shutdownDelay                             time.Duration
 	maxLookups                                int
+	minFree                                   int
 	trace                                     trace.Options
 }
 
@@ -57,6 +58,7 @@ func serveCommand() (*cobra.Command, *serveFlags) {
 	s.StringVar(&f.calendar, "calendar", "", "file of holidays and working weekends, in place of the one built in")
 	s.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long /readyz fails before anything stops")
 	s.IntVar(&f.maxLookups, "max-lookups", server.DefaultConfig().MaxLookups, "lookups that run at the same time; more are refused until some have ended")
+	addMinFree(s, &f.minFree)
 	addTrace(s, &f.trace)
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd, f
@@ -74,6 +76,7 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	endWhenBroken(hub, func() { notify(cfg.Logger, "STOPPING=1") })
 	ended, told := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(told)
@@ -113,6 +116,7 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
 	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
 	cfg.MaxLookups, cfg.Trace, cfg.Version = f.maxLookups, f.trace, version().Version
+	cfg.MinFree = int64(f.minFree) << 20
 	for _, c := range f.carriers {
 		id, address, ok := strings.Cut(c, "=")
 		if !ok {

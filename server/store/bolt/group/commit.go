@@ -81,6 +81,7 @@ func (db *DB) Update(ctx context.Context, verb func(*Tx) error) error {
 // its commit makes the next group.
 func (db *DB) run() {
 	defer close(db.done)
+	pin()
 	for {
 		var first *writer
 		select {
@@ -111,6 +112,7 @@ func (db *DB) next() *writer {
 func (db *DB) serve(first *writer) bool {
 	group, err := db.gather(first)
 	if err != nil {
+		db.failure = err
 		err = fault.StoreFailed.Wrap(fmt.Errorf("commit: %w", err))
 		close(db.broken)
 	}
@@ -147,7 +149,11 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 	if tx.wrote == 0 {
 		return group, raw.Rollback()
 	}
-	if err := raw.Commit(); err != nil {
+	err = db.room.keep(raw.Size())
+	if err == nil {
+		err = db.durable.commit(raw.ID(), raw.Commit)
+	}
+	if err != nil {
 		_ = raw.Rollback() // bbolt has done so; where it has not, Close would wait for ever
 		return group, err
 	}
