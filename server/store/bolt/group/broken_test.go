@@ -24,7 +24,7 @@ func TestNothingGoesOnAfterAFailedCommit(t *testing.T) {
 			file, err = os.OpenFile(path, flag, mode)
 			return file, err
 		}
-		db, err := open(filepath.Join(dir, "group.db"), [][]byte{bucketA, bucketB}, put("old", "v"), o)
+		db, err := open(filepath.Join(dir, "group.db"), Options{Buckets: [][]byte{bucketA, bucketB}, Begin: put("old", "v")}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,6 +47,9 @@ func TestNothingGoesOnAfterAFailedCommit(t *testing.T) {
 		case <-db.Broken():
 		default:
 			t.Error("the file does not say that it is broken")
+		}
+		if err := db.Failure(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("it says that it broke by %v", err)
 		}
 		wantFailed(t, db.Update(t.Context(), put("later", "v")))
 		wantFailed(t, db.View(t.Context(), func(*Tx) error { t.Error("a read went on"); return nil }))

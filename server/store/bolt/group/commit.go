@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	bbolt "go.etcd.io/bbolt"
+
 	"github.com/tongcha/tongcha/server/fault"
 )
 
@@ -146,20 +148,44 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 			break
 		}
 	}
+	if err := db.settle(tx); err != nil {
+		_ = raw.Rollback()
+		return group, err
+	}
 	if tx.wrote == 0 {
 		return group, raw.Rollback()
 	}
-	err = db.room.keep(raw.Size())
-	if err == nil {
-		err = db.durable.commit(raw.ID(), raw.Commit)
-	}
-	if err != nil {
+	if err := db.commit(raw); err != nil {
 		_ = raw.Rollback() // bbolt has done so; where it has not, Close would wait for ever
 		return group, err
 	}
 	db.commits.Add(1)
 	db.verbs.Add(int64(len(group)))
 	return group, nil
+}
+
+func (db *DB) commit(raw *bbolt.Tx) error {
+	if err := db.room.keep(raw.Size()); err != nil {
+		return err
+	}
+	return db.durable.commit(raw.ID(), raw.Commit)
+}
+
+// settle writes what the verbs of the group noted, in their transaction.
+func (db *DB) settle(tx *Tx) (err error) {
+	if len(tx.notes) == 0 {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("settle: panic (%T)", v)
+		}
+	}()
+	if err := db.o.Settle(tx, tx.notes); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	tx.keep()
+	return nil
 }
 
 // run runs the verb and leaves in tx all it wrote or nothing. An error of its own

@@ -69,10 +69,10 @@ func TestHalfMadeFileIsTakenAway(t *testing.T) {
 		}
 		return nil, syscall.ENOSPC
 	}}
-	if _, err := open(path, nil, func(*Tx) error { return nil }, o); err == nil {
+	if _, err := open(path, Options{}, o); err == nil {
 		t.Fatal("opened")
 	}
-	db, err := Open(path, [][]byte{bucketA}, func(*Tx) error { return nil })
+	db, err := Open(path, Options{Buckets: [][]byte{bucketA}, Begin: func(*Tx) error { return nil }})
 	if err != nil {
 		t.Fatalf("the next start: %v", err)
 	}
