@@ -68,10 +68,10 @@ $(NODE_CONNECTOR)/node_modules/.package-lock.json: $(NODE_CONNECTOR)/package-loc
 # systems. onethread is for strace, which counts each thread's calls on their own.
 .PHONY: chaos-disk chaos-disk-short
 chaos-disk: ## every write and sync up to the 200th fails once; full disks; about 10 minutes
-	go test -count=1 -timeout 40m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFails$$|FullDisk|DiskFullIn|FillTheDisk' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
+	go test -count=1 -timeout 40m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFails$$|FullDisk|DiskFullIn|FillTheDisk|LogIsStuck' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
 
 chaos-disk-short: ## a sample of it; less than a minute
-	go test -count=1 -timeout 5m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFailsShort$$|FullDisk|DiskFullIn' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
+	go test -count=1 -timeout 5m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFailsShort$$|FullDisk|DiskFullIn|LogIsStuck' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
 
 ## checks
 

@@ -198,11 +198,11 @@ func TestFirstStartOnAFullDisk(t *testing.T) {
 	}
 }
 
-// checkFull wants the last line to say which file system is full, and what to do.
+// checkFull wants the hub to say which file system is full, and what to do.
 func checkFull(t *testing.T, who string, code int, stderr, data string) {
 	t.Helper()
-	last := lastLine(stderr)
-	for _, want := range []string{"tongcha: ", "no space left on device", "the file system of " + filepath.Join(data, "hub") + " is full: make room", "start the hub again"} {
+	last := lastWord(t, stderr)
+	for _, want := range []string{"no space left on device", "the file system of " + filepath.Join(data, "hub") + " is full: make room", "start the hub again"} {
 		if !strings.Contains(last, want) {
 			t.Errorf("%s lacks %q: %s", who, want, last)
 		}

@@ -27,26 +27,30 @@ type diskFault struct {
 
 func (f diskFault) String() string { return fmt.Sprintf("%s/%s/%d", f.call, f.error, f.k) }
 
-// startFailing starts `tongcha dev` under strace, which lets one call on the
+// failingCommand is `tongcha dev` under strace, which lets one call on the
 // database's file fail. Where strace may not trace, the test fails: a promise that
 // can't be tested here isn't kept here.
-func startFailing(t *testing.T, data string, f diskFault, args ...string) *hub {
+func failingCommand(t *testing.T, data string, f diskFault) *exec.Cmd {
 	t.Helper()
 	trace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatal("strace is needed: apt-get install strace")
 	}
-	file, err := filepath.Abs(filepath.Join(data, "hub", "tongcha.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := command(t, append([]string{"dev", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"}, args...)...)
+	cmd := command(t, "dev", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
 	cmd.Args = append([]string{
-		"strace", "-f", "--seccomp-bpf", "-q", "-ttt", "-s", "0", "-e", "signal=none", "-o", tracePath(data), "-P", file,
-		"-e", "trace=pwrite64,fdatasync,fsync", "-e", fmt.Sprintf("inject=%s:error=%s:when=%d", f.call, f.error, f.k), cmd.Path,
+		"strace", "-f", "--seccomp-bpf", "-q", "-ttt", "-s", "0", "-e", "signal=none", "-o", tracePath(data),
+		"-P", filepath.Join(data, "hub", "tongcha.db"), "-e", "trace=pwrite64,fdatasync,fsync",
+		"-e", fmt.Sprintf("inject=%s:error=%s:when=%d", f.call, f.error, f.k), cmd.Path,
 	}, cmd.Args[1:]...)
 	cmd.Path = trace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the hub outlives a strace that is killed
+	return cmd
+}
+
+// startFailing starts it; the test's end ends the hub too.
+func startFailing(t *testing.T, data string, f diskFault) *hub {
+	t.Helper()
+	cmd := failingCommand(t, data, f)
 	h := launch(t, cmd, data)
 	h.expected = `"` // the failing commit's lines are what the test provokes
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })

@@ -332,8 +332,19 @@ func sizeOf(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// lastLine is the last line of a text that is not empty.
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
+// lastWord is the one line in which a hub says why it ended. Lines of the log may
+// come after it: the process ends while they are written.
+func lastWord(t *testing.T, stderr string) string {
+	t.Helper()
+	var said []string
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "tongcha: ") {
+			said = append(said, strings.TrimSpace(line))
+		}
+	}
+	if len(said) != 1 {
+		t.Errorf("it says %d times why it ended: %q", len(said), said)
+		return ""
+	}
+	return said[0]
 }
