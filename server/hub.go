@@ -55,16 +55,17 @@ type Hub struct {
 	ready atomic.Bool
 	drain drain
 	pulse pulse
+	room  *storage
 }
 
 // OpenAuthority loads the certificate authority of a data folder, which is made
 // at the first call.
 func OpenAuthority(data, trustDomain string) (*pki.Authority, error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+	if err := makeFolder(data); err != nil {
+		return nil, ofDisk(data, err)
 	}
 	if err := pki.Create(data, trustDomain); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make authority: %w", err)
+		return nil, ofDisk(data, fmt.Errorf("make authority: %w", err))
 	}
 	a, err := pki.Load(data)
 	if err != nil {
@@ -84,8 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	}
 	h := &Hub{cfg: cfg, clock: clock.New(cfg.Clock)}
 	h.counter = coverage.NewCounter(h.clock.Now)
+	h.room = &storage{free: h.freeSize, need: cfg.MinFree, log: cfg.Logger}
 	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(err, h.Close())
+		return nil, h.OfDisk(errors.Join(err, h.Close()))
 	}
 	return h, nil
 }
@@ -130,8 +132,8 @@ func (h *Hub) openKeys() (*seal.Keys, error) {
 	file := h.cfg.KeyFile
 	if file == "" {
 		file = filepath.Join(h.cfg.Data, keysFile)
-		if err := os.MkdirAll(h.cfg.Data, 0o700); err != nil {
-			return nil, fmt.Errorf("data folder: %w", err)
+		if err := makeFolder(h.cfg.Data); err != nil {
+			return nil, err
 		}
 		if err := h.makeKeys(file); err != nil {
 			return nil, err
@@ -285,7 +287,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log, Now: h.clock.Now,
-		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(),
+		MaxLookups: h.cfg.MaxLookups, StorageFull: h.room.full, Span: h.callSpan(),
 	})
 }
 

@@ -122,6 +122,9 @@ func (s *Store) Close() error {
 // Broken is closed when a commit failed. The process must end then.
 func (s *Store) Broken() <-chan struct{} { return s.db.Broken() }
 
+// Failure is what the system said when the commit failed; nil as long as none did.
+func (s *Store) Failure() error { return s.db.Failure() }
+
 // load reads a record; false where there is none.
 func load(tx *group.Tx, bucket, k []byte, m proto.Message) (bool, error) {
 	v := tx.Bucket(bucket).Get(k)
