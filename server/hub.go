@@ -101,7 +101,7 @@ func (h *Hub) open(ctx context.Context) error {
 	if h.creds, err = h.ownCredentials(); err != nil {
 		return err
 	}
-	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys); err != nil {
+	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, h.cfg.Logger.Info); err != nil {
 		return err
 	}
 	h.metrics = newMetrics(func(ctx context.Context) (map[platform.ID]coverage.Orders, error) {
@@ -291,7 +291,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Store: database{h.store}, Status: rpc.Status, Logger: h.cfg.Logger,
 	}
 }
 

@@ -64,7 +64,8 @@ type Options struct {
 	Coverage  oversightv1.CoverageServiceServer
 	Orders    Orders
 	Authority *pki.Authority
-	Hub       Hub // nil: HubService is not served
+	Hub       Hub   // nil: HubService is not served
+	Store     Store // nil: StoreService is not served
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
@@ -80,7 +81,7 @@ type service struct {
 // may call everything; the socket's mode is the authorisation.
 func NewServer(o Options) *grpc.Server {
 	s := &service{o: o}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.StreamInterceptor(s.translateStream), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
 	adminv1.RegisterCatalogueServiceServer(g, s)
 	if o.Coverage != nil {
@@ -88,6 +89,9 @@ func NewServer(o Options) *grpc.Server {
 	}
 	if o.Hub != nil {
 		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
+	}
+	if o.Store != nil {
+		adminv1.RegisterStoreServiceServer(g, &storeService{o: o})
 	}
 	return g
 }

@@ -29,13 +29,21 @@ type Store struct {
 	run    int64 // how often the file was opened
 }
 
-// Open opens or makes the file. Personal fields are sealed with keys.
+// Open opens or makes the file. Personal fields are sealed with keys. A file of an
+// older layout is migrated first, which notices are told of.
 //
 // Errors: the file is in use by another process, is newer than this program, or
-// was sealed with other keys.
-func Open(path string, keys *seal.Keys) (*Store, error) {
+// was sealed with other keys; there is no room for a migration.
+func Open(path string, keys *seal.Keys, notices ...Notice) (*Store, error) {
 	s := &Store{keys: keys}
-	var err error
+	err := migrate(path, keys, true, func(text string, args ...any) {
+		for _, tell := range notices {
+			tell(text, args...)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
 	if s.db, err = group.Open(path, allBuckets(), s.begin); err != nil {
 		return nil, err
 	}

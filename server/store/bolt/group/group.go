@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,17 +49,25 @@ func Open(path string, buckets [][]byte, begin func(*Tx) error) (*DB, error) {
 // commit it costs more than all else in a file that once was larger. Which pages
 // are free follows from those that are not, and opening finds out, by reading
 // the live part of the file.
+//
+// The memory map, which takes addresses and no memory, is made larger than the file
+// will be: to enlarge it a writer, and with it everybody, would have to wait for
+// all who read, of whom a backup may be one.
 func options() *bbolt.Options {
-	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
+	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: min(64<<30, math.MaxInt/4)}
 }
 
 func open(path string, buckets [][]byte, begin func(*Tx) error, o *bbolt.Options) (*DB, error) {
+	before, _ := os.Stat(path)
 	file, err := bbolt.Open(path, 0o600, o)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("store: %s is in use by another hub; stop that one first", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
+	}
+	if err := stillNamed(path, before); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	err = file.Update(func(raw *bbolt.Tx) error {
 		for _, b := range buckets {

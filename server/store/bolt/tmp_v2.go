@@ -1,0 +1,3 @@
+package bolt
+
+var bucketOrdersDead = []byte("orders_dead")
