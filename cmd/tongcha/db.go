@@ -112,7 +112,7 @@ func newDBStats() *cobra.Command {
 			if err != nil {
 				return dbError(err)
 			}
-			return emit(cmd, s, storeTable(s))
+			return emitWith(cmd, s, storeTable(s), storeVerdict(s))
 		},
 	}
 	addOutput(cmd)
@@ -166,13 +166,25 @@ func storeTable(s *adminv1.StoreStats) table {
 			size(b.GetUsedBytes()), size(b.GetAllocatedBytes()), fill(b.GetUsedBytes(), b.GetAllocatedBytes()),
 		})
 	}
-	pays := "no"
-	if s.GetFileBytes()-s.GetLiveBytes() > max(s.GetFileBytes()/4, 16<<20) {
-		pays = "yes"
+	return t
+}
+
+// storeVerdict is the line below the table.
+func storeVerdict(s *adminv1.StoreStats) string {
+	pays := bolt.CompactionPays(s.GetLiveBytes()+s.GetFreeBytes(), s.GetFreeBytes())
+	return fmt.Sprintf("file %s, in use %s, free %s; compaction pays: %s", size(s.GetFileBytes()), size(s.GetLiveBytes()), size(s.GetFreeBytes()), yes(pays))
+}
+
+// emitWith is emit with a line below the table.
+func emitWith(cmd *cobra.Command, v any, t table, below string) error {
+	if err := emit(cmd, v, t); err != nil {
+		return err
 	}
-	return append(t, []string{
-		"file", "-", number(s.GetFileBytes()), "-", "-", "-", size(s.GetLiveBytes()), size(s.GetFileBytes()), fill(s.GetLiveBytes(), s.GetFileBytes()),
-	}, []string{"free", "-", number(s.GetFreeBytes()), "-", "-", "-", "-", size(s.GetFreeBytes()), "compaction pays: " + pays})
+	if form, err := cmd.Flags().GetString("output"); err != nil || form != "table" {
+		return err
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), "\n"+below)
+	return err
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }

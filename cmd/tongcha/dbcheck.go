@@ -42,7 +42,7 @@ func newDBCheck() *cobra.Command {
 				return dbError(err)
 			}
 			view := viewOf(file, r)
-			if err := emit(cmd, view, view.table()); err != nil {
+			if err := emitWith(cmd, view, view.table(), view.verdict()); err != nil {
 				return err
 			}
 			return problemsError(r)
@@ -142,6 +142,11 @@ func (v checkView) table() table {
 	for _, b := range v.Buckets {
 		t = append(t, []string{b.Name, number(b.Records), number(b.Bytes), number(int64(b.Problems))})
 	}
+	return t
+}
+
+// verdict is the line below the table.
+func (v checkView) verdict() string {
 	note := "every page, record, secret and index"
 	switch {
 	case !v.Current:
@@ -153,7 +158,7 @@ func (v checkView) table() table {
 	if v.OK {
 		verdict = "all is well"
 	}
-	return append(t, []string{"checked: " + note + "; " + verdict})
+	return "checked: " + note + "; " + verdict
 }
 
 // problemsError is nil where nothing is wrong; else its text is a line for each

@@ -54,7 +54,7 @@ func runCompact(cmd *cobra.Command, dry bool) error {
 		if dry {
 			return nil
 		}
-		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "the hub has to stay stopped for about %s; about %s are needed, %s are free\n", p.Pause.Round(100*time.Millisecond), size(p.Need), size(p.Free))
+		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "the hub has to stay stopped for about %s; about %s are needed, %s are free\n", p.Pause.Round(10*time.Millisecond), size(p.Need), size(p.Free))
 		return err
 	}})
 	m.end()
@@ -67,7 +67,7 @@ func runCompact(cmd *cobra.Command, dry bool) error {
 }
 
 func (v compactView) table() table {
-	seconds := func(s float64) string { return fmt.Sprintf("%.1f s", s) }
+	seconds := func(s float64) string { return fmt.Sprintf("%.2f s", s) }
 	t := table{{"database", v.Database}, {"size", size(v.Bytes)}}
 	if !v.DryRun {
 		return append(t, []string{"size now", size(v.BytesAfter)}, []string{"records", number(v.Records)}, []string{"took", seconds(v.Time)}, []string{"next", "start the hub"})

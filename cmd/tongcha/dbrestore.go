@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,9 @@ func runRestore(cmd *cobra.Command, backup string, yes, dry bool) error {
 	if running, err := hubRuns(cmd); err != nil || running {
 		return orInUse(err)
 	}
+	if _, err := os.Lstat(path); err == nil && !yes && !dry {
+		return usageError("there is a database at %s; give --yes to replace it (it is kept beside), or --dry-run to see what would happen", path)
+	}
 	keys, err := keysOf(cmd)
 	if err != nil {
 		return err
@@ -61,12 +65,6 @@ func runRestore(cmd *cobra.Command, backup string, yes, dry bool) error {
 	m := newMeter(cmd)
 	r, err := bolt.Restore(cmd.Context(), backup, path, bolt.RestoreOptions{
 		CheckOptions: bolt.CheckOptions{Keys: keys, Progress: m.tell}, DryRun: dry,
-		Planned: func(r *bolt.Restored) error {
-			if r.Present && !yes && !dry {
-				return usageError("there is a database at %s; give --yes to replace it (it is kept beside), or --dry-run to see what would happen", path)
-			}
-			return nil
-		},
 	})
 	m.end()
 	if err != nil {

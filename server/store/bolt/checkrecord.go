@@ -57,8 +57,12 @@ func (c *checker) secret(id, action string, k, sealed []byte, m proto.Message) b
 
 // sweeps checks that a record is known to the sweep that removes it.
 func (c *checker) sweeps(end *timestamppb.Timestamp, k []byte) {
-	if end == nil || c.get(bucketExpiry, key(timeKey(moment(end)), c.bucket, zero, k)) == nil {
-		c.bad("", expiryAdvice, "nothing says when it is to be removed")
+	c.sweepsAt("", moment(end), k)
+}
+
+func (c *checker) sweepsAt(id string, end time.Time, k []byte) {
+	if end.IsZero() || c.get(bucketExpiry, key(timeKey(end), c.bucket, zero, k)) == nil {
+		c.bad(id, expiryAdvice, "nothing says when it is to be removed")
 	}
 }
 
@@ -171,67 +175,74 @@ func checkOrder(c *checker, k, v []byte) {
 		c.bad(id, orderAdvice, "the record is broken")
 		return
 	}
-	if r.GetOrderId() != id {
-		c.bad(id, orderAdvice, "the record is of another order")
+	o, err := frame(id, r)
+	if err != nil {
+		c.bad(id, orderAdvice, "its subject or number index is cut off")
 		return
 	}
-	c.count(r)
-	if text := orderFlaw(r); text != "" {
+	c.count(o)
+	if text := orderFlaw(o); text != "" {
 		c.bad(id, orderAdvice, "%s", text)
 	}
-	if c.r.Current {
-		c.indexed(r)
+	if own := r.GetOrderId(); own != "" && own != id { // of layout 1; since then the secret tells
+		c.bad(id, orderAdvice, "the record is of another order")
 	}
+	if c.r.Current {
+		c.indexed(o)
+		if o.State.Final() {
+			c.sweepsAt(id, o.StateTime.Add(orderLife), k)
+		}
+	}
+	c.orderSecret(o, k, r.GetSealed())
+}
+
+func (c *checker) orderSecret(o unbind.Order, k, sealed []byte) {
 	secret := new(recordv1.OrderSecret)
-	if !c.secret(id, orderAdvice, k, r.GetSealed(), secret) {
+	if !c.secret(o.ID, orderAdvice, k, sealed, secret) {
 		return
 	}
 	n, err := phone.ParseNumber(secret.GetPhoneNumber())
 	if err != nil {
-		c.bad(id, orderAdvice, "what is sealed in it is no number")
+		c.bad(o.ID, orderAdvice, "what is sealed in it is no number")
 		return
 	}
-	if index := phone.IndexOf(c.o.Keys, n); !bytes.Equal(index[:], r.GetNumberIndex()) {
-		c.bad(id, orderAdvice, "its number index is that of another number")
+	if phone.IndexOf(c.o.Keys, n) != o.NumberIndex {
+		c.bad(o.ID, orderAdvice, "its number index is that of another number")
 	}
 }
 
 // orderFlaw says what is wrong with an order in itself; "" for nothing.
-func orderFlaw(r *recordv1.Order) string {
-	s := unbind.State(r.GetState())
+func orderFlaw(o unbind.Order) string {
 	switch {
-	case s.String() == "" || s == unbind.Sending:
+	case o.State.String() == "" || o.State == unbind.Sending:
 		return "its state is none that is ever written"
-	case r.GetPlatformId() == "":
+	case o.Platform == "":
 		return "it names no platform"
-	case len(r.GetSubject()) != 32 || len(r.GetNumberIndex()) != 32:
-		return "its subject or number index is cut off"
-	case r.GetCreateTime() == nil || r.GetDueTime() == nil || r.GetStateTime() == nil:
+	case o.CreateTime.IsZero() || o.DueTime.IsZero() || o.StateTime.IsZero():
 		return "one of its times is missing"
-	case s.Final() != (r.GetNextTime() == nil):
+	case o.State.Final() != o.NextTime.IsZero():
 		return "it has ended and is to go on, or neither"
 	}
-	return historyFlaw(r, s)
+	return historyFlaw(o)
 }
 
 // historyFlaw holds the history against the state: an attempt that ends without a
 // word may leave a SENDING behind, all else is the last step.
-func historyFlaw(r *recordv1.Order, s unbind.State) string {
+func historyFlaw(o unbind.Order) string {
 	last := unbind.State(0)
-	for i, h := range r.GetHistory() {
-		x := unbind.State(h.GetState())
+	for i, h := range o.History {
 		switch {
-		case x.String() == "":
+		case h.State.String() == "":
 			return "its history has a state that there is not"
-		case h.GetTime() == nil:
+		case h.Time.IsZero():
 			return "its history has a step without a time"
-		case i == 0 && x != unbind.Queued:
+		case i == 0 && h.State != unbind.Queued:
 			return "its history does not begin with QUEUED"
-		case x != unbind.Sending:
-			last = x
+		case h.State != unbind.Sending:
+			last = h.State
 		}
 	}
-	if last != s {
+	if last != o.State {
 		return "its state is not the one its history ends with"
 	}
 	return ""

@@ -12,18 +12,21 @@ import (
 
 // CompactPlan is what a compaction will take.
 type CompactPlan struct {
-	Size    int64         // of the file, bytes
-	After   int64         // expected, bytes
-	Records int64         //
+	Size    int64 // up to the last page that was ever used, bytes
+	After   int64 // the same expected of the new file; once it is made, what came of it
+	Records int64
 	Need    int64         // free bytes it needs beside the file
 	Free    int64         // that there are
 	Rate    int64         // bytes of records a second, measured on a part of them
 	Pause   time.Duration // for which no hub can run
 }
 
-// Pays reports whether it gives back what is worth a pause: a quarter of a file
-// that is not small.
-func (p CompactPlan) Pays() bool { return p.Size-p.After > max(p.Size/4, growth) }
+// Pays reports whether it gives back what is worth a pause.
+func (p CompactPlan) Pays() bool { return CompactionPays(p.Size, p.Size-p.After) }
+
+// CompactionPays reports whether to give free bytes of a file of size back is worth
+// a pause: a quarter of a file that is not small.
+func CompactionPays(size, free int64) bool { return free > max(size/4, growth) }
 
 // CompactOptions says how a file is compacted.
 type CompactOptions struct {
@@ -81,13 +84,12 @@ func (c *compaction) run() (CompactPlan, error) {
 	if err != nil {
 		return plan, err
 	}
-	if err := c.verify(want); err != nil {
+	if plan.After, err = c.verify(want); err != nil {
 		return plan, err
 	}
 	if err := likeOwner(c.fresh, c.path); err != nil {
 		return plan, err
 	}
-	plan.After = fileBytes(c.fresh)
 	return plan, moveInto(c.fresh, c.path)
 }
 
@@ -121,7 +123,7 @@ func (c *compaction) plan() (plan CompactPlan, err error) {
 		return plan, err
 	}
 	took := max(time.Since(began), time.Millisecond)
-	plan = CompactPlan{Size: c.pages.FileSize, Rate: int64(float64(part.Bytes) / took.Seconds())}
+	plan = CompactPlan{Size: c.pages.Size, Rate: int64(float64(part.Bytes) / took.Seconds())}
 	for _, b := range c.pages.Buckets {
 		plan.Records += b.Records
 		plan.After += int64(float64(b.Bytes+32*b.Records)/fillOf(nil)) + int64(c.pages.PageSize)
@@ -136,23 +138,23 @@ func (c *compaction) plan() (plan CompactPlan, err error) {
 	return plan, nil
 }
 
-// verify reads the new file as a hub would find it.
-func (c *compaction) verify(want group.Content) (err error) {
+// verify reads the new file as a hub would find it, and returns its size.
+func (c *compaction) verify(want group.Content) (size int64, err error) {
 	f, err := group.OpenFile(c.fresh)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	pages, err := f.Survey(c.ctx, c.tell("checked"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if pages.Problem() || len(f.CheckPages()) > 0 {
-		return errors.New("store: pages of the new file are damaged; the old one stays. Try again, on another disk if that does not help")
+		return 0, errors.New("store: pages of the new file are damaged; the old one stays. Try again, on another disk if that does not help")
 	}
 	got, err := f.Content(c.ctx, func(n int64) { c.tell("compared")(n, want.Bytes) })
 	if err == nil && got != want {
 		err = errors.New("store: the new file does not hold the same records; the old one stays. Try again, on another disk if that does not help")
 	}
-	return err
+	return pages.Size, err
 }

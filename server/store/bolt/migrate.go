@@ -153,30 +153,48 @@ func keepOld(path, backup string) (string, error) {
 	return backup, moveInto(part, backup)
 }
 
-// indexDeadLetters is 1 → 2: orders_of, which had nothing as its value, names the
-// platform, so that whoever looks for an open order at one platform reads no order
-// of another, and orders_open, which did so before, goes; orders_dead, by platform
-// and time, has what was abandoned.
+// indexDeadLetters is 1 → 2. The value of orders_of, which was nothing, is the
+// platform, so that orders_open, which led to one open order at a platform, goes.
+// orders_dead has what was abandoned. Orders that have ended get the day on which
+// they are removed. The orders themselves stay as they are: their times are read in
+// both forms, and written in the new one at the next move.
 func indexDeadLetters(tx group.LayoutTx) error {
-	open, of, dead := []byte("orders_open"), []byte("orders_of"), []byte("orders_dead")
-	if err := errors.Join(tx.Drop(open), tx.Make(of), tx.Make(dead)); err != nil {
+	err := errors.Join(tx.Drop([]byte("orders_open")), tx.Make([]byte("orders_of")), tx.Make([]byte("orders_dead")), tx.Make([]byte("expiry")))
+	if err != nil || !tx.Has([]byte("orders")) {
 		return err
-	}
-	if !tx.Has([]byte("orders")) {
-		return nil
 	}
 	return tx.Bucket([]byte("orders")).ForEach(func(id, v []byte) error {
 		r := new(recordv1.Order)
 		if err := proto.Unmarshal(v, r); err != nil {
-			return fmt.Errorf("store: order %s is broken; settle that with the older program: %w", id, err)
+			return fmt.Errorf("store: order %s is broken; see `tongcha db check`, and restore a backup that has it whole", id)
 		}
-		if err := tx.Set(of, key(r.GetSubject(), id), []byte(r.GetPlatformId())); err != nil {
+		return indexOrder1(tx, id, r)
+	})
+}
+
+// indexOrder1 writes what layout 2 has beyond layout 1.
+func indexOrder1(tx group.LayoutTx, id []byte, r *recordv1.Order) error {
+	const refused, abandoned, cancelled, completed = 6, 7, 8, 5
+	const life = 180 * 24 * time.Hour
+	at := []byte(r.GetPlatformId())
+	if err := tx.Set([]byte("orders_of"), key(r.GetSubject(), id), at); err != nil {
+		return err
+	}
+	ended := moment(r.GetStateTime())
+	switch r.GetState() {
+	case completed, refused, abandoned, cancelled:
+		if err := tx.Set([]byte("expiry"), key(timeKey(ended.Add(life)), []byte("orders"), zero, id), nil); err != nil {
 			return err
 		}
-		if r.GetState() != 7 { // ABANDONED
-			return nil
+	}
+	if r.GetState() != abandoned {
+		return nil
+	}
+	reason := ""
+	for _, h := range r.GetHistory() {
+		if h.GetState() == abandoned {
+			reason = h.GetReason() // the last one stays
 		}
-		k := key([]byte(r.GetPlatformId()), zero, timeKey(moment(r.GetStateTime())), id)
-		return tx.Set(dead, k, []byte(lastReason(r)))
-	})
+	}
+	return tx.Set([]byte("orders_dead"), key(at, zero, timeKey(ended), id), []byte(reason))
 }

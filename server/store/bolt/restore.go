@@ -20,10 +20,8 @@ const opensAhead = 1 << 20
 
 // RestoreOptions says how a backup is put in the place of a database.
 type RestoreOptions struct {
-	CheckOptions // with keys
-	// Planned is told what will happen before anything does; its error ends all.
-	Planned func(*Restored) error
-	DryRun  bool // end there
+	CheckOptions      // with keys
+	DryRun       bool // find out what would happen, and change nothing
 }
 
 // Restored is what a restore does.
@@ -89,11 +87,6 @@ func (r *restore) run() (err error) {
 	}
 	if err := r.prepare(); err != nil {
 		return err
-	}
-	if r.o.Planned != nil {
-		if err := r.o.Planned(r.out); err != nil {
-			return err
-		}
 	}
 	if r.o.DryRun {
 		return nil

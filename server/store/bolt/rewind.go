@@ -93,7 +93,7 @@ func (w *rewinding) endSessions() error {
 func (w *rewinding) orders() error {
 	return w.each(bucketOrders, func(tx *group.Tx, k []byte) error {
 		r := new(recordv1.Order)
-		if _, err := load(tx, bucketOrders, k, r); err != nil || !isOpen(r) {
+		if _, err := load(tx, bucketOrders, k, r); err != nil || unbind.State(r.GetState()).Final() {
 			return err
 		}
 		if now, ok := w.cancelled(string(k)); ok {
@@ -105,7 +105,7 @@ func (w *rewinding) orders() error {
 			return w.s.putOrder(tx, before, now)
 		}
 		w.out.Open++
-		r.Sent, r.HolderCheckTime = true, nil
+		r.Sent, r.HolderCheckTime, r.HolderCheckNanos = true, nil, 0
 		return save(tx, bucketOrders, k, r)
 	})
 }

@@ -40,7 +40,8 @@ func (f *File) CopyRecords(ctx context.Context, path string, o CopyOptions) (_ C
 		return Content{}, fmt.Errorf("store: %w", err)
 	}
 	to := options()
-	to.NoSync = true // until all is written: a crash before that leaves a file that nobody uses
+	to.NoSync = true       // until all is written: a crash before that leaves a file that nobody uses
+	to.InitialMmapSize = 0 // by which bbolt would make the file longer
 	dst, err := bbolt.Open(path, 0o600, to)
 	if err != nil {
 		return Content{}, fmt.Errorf("store: make %s: %w", path, err)

@@ -137,7 +137,12 @@ func (tx LayoutTx) Drop(name []byte) error {
 }
 
 // Set sets the value of k in a bucket.
-func (tx LayoutTx) Set(bucket, k, v []byte) error { return tx.raw.Bucket(bucket).Put(k, v) }
+func (tx LayoutTx) Set(bucket, k, v []byte) error {
+	if v == nil {
+		v = []byte{}
+	}
+	return tx.raw.Bucket(bucket).Put(k, v)
+}
 
 // Unset removes k from a bucket.
 func (tx LayoutTx) Unset(bucket, k []byte) error { return tx.raw.Bucket(bucket).Delete(k) }

@@ -1,3 +1,0 @@
-package bolt
-
-var bucketOrdersDead = []byte("orders_dead")
