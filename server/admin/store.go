@@ -53,7 +53,7 @@ func (s *storeService) Backup(_ *adminv1.BackupRequest, stream grpc.ServerStream
 	defer cancel(nil)
 	r, w := io.Pipe()
 	defer func() { _ = r.CloseWithError(context.Canceled) }()
-	context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)); _ = r.CloseWithError(context.Cause(ctx)) })
+	context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) }) // ends both sides
 	began := make(chan *adminv1.StoreStats, 1)
 	go func() {
 		var limit *time.Timer
