@@ -73,7 +73,7 @@ func (x orderIndex) check(c *checker, k, v []byte) {
 	if err != nil || ferr != nil {
 		return // said so where the order was checked
 	}
-	if !holds(entries(o), entry{x.bucket, k, v}) {
+	if len(without([]entry{{x.bucket, k, v}}, entries(o))) > 0 {
 		c.bad(id, indexAdvice, "the order should not have this entry")
 	}
 }
@@ -85,7 +85,7 @@ func (c *checker) count(o unbind.Order) {
 		t = new(recordv1.OrderTally)
 		c.tallies[string(o.Platform)] = t
 	}
-	*tallyField(t, o.State)++
+	*stateField(t, o.State)++
 }
 
 // checkOrderTally holds what is written against what was counted.
@@ -115,7 +115,7 @@ func (c *checker) checkTallies() {
 // they had ended long ago.
 func tallyFlaw(t, counted *recordv1.OrderTally) string {
 	for s := unbind.Queued; s.String() != ""; s++ {
-		has, is := *tallyField(t, s), *tallyField(counted, s)
+		has, is := *stateField(t, s), *stateField(counted, s)
 		if has < is || has > is && !s.Final() {
 			return fmt.Sprintf("it says %d orders where %d are %s", has, is, s)
 		}

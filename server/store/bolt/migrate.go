@@ -137,20 +137,39 @@ func (x migration) run(tell Notice) func(group.LayoutTx) error {
 // not fill the disk. It returns the name of the copy.
 func keepOld(path, backup string) (string, error) {
 	part := path + ".bak.part"
-	b, err := savePart(context.Background(), FileSource{Path: path}, part, CheckOptions{})
-	if err != nil {
-		return "", err
+	if _, err := savePart(context.Background(), FileSource{Path: path}, part, CheckOptions{}); err != nil {
+		return "", errors.Join(err, removed(part))
 	}
 	older, err := filepath.Glob(strings.SplitN(backup, "-", 2)[0] + "-*.bak")
 	if err != nil {
 		older = nil // the path has signs that mean something there; the copy is made
 	}
 	for _, name := range older {
-		if sameBytes(name, b.Digest) == nil {
+		if sameRecords(name, part) {
 			return name, removed(part)
 		}
 	}
 	return backup, moveInto(part, backup)
+}
+
+// sameRecords compares two files. Their bytes may differ where nothing lies: a
+// migration that was killed has written there.
+func sameRecords(a, b string) bool {
+	var all [2]group.Content
+	for i, name := range []string{a, b} {
+		f, err := group.OpenFile(name)
+		if err != nil {
+			return false
+		}
+		p, err := f.Survey(context.Background(), nil)
+		if err == nil && !p.Problem() {
+			all[i], err = f.Content(context.Background(), nil)
+		}
+		if err := errors.Join(err, f.Close()); err != nil || p.Problem() {
+			return false
+		}
+	}
+	return all[0] == all[1]
 }
 
 // indexDeadLetters is 1 → 2. The value of orders_of, which was nothing, is the

@@ -61,7 +61,7 @@ func TestMigrateLayout1(t *testing.T) {
 		t.Fatalf("an older file is refused: %v", err)
 	}
 	var told []string
-	s, err := bolt.Open(path, keys, func(text string, args ...any) { told = append(told, fmt.Sprint(text, args)) })
+	s, err := bolt.Open(path, keys, bolt.WithNotice(func(text string, args ...any) { told = append(told, fmt.Sprint(text, args)) }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,16 +98,31 @@ func (w *rewinding) orders() error {
 		}
 		if now, ok := w.cancelled(string(k)); ok {
 			w.out.Cancelled++
-			before, err := w.s.getOrder(tx, string(k))
-			if err != nil {
-				return err
-			}
-			return w.s.putOrder(tx, before, now)
+			return w.replace(tx, k, now)
 		}
 		w.out.Open++
 		r.Sent, r.HolderCheckTime, r.HolderCheckNanos = true, nil, 0
 		return save(tx, bucketOrders, k, r)
 	})
+}
+
+// replace puts an order in the place of what the backup knows of it.
+func (w *rewinding) replace(tx *group.Tx, id []byte, o unbind.Order) error {
+	c := change{raw: bytes.Clone(tx.Bucket(bucketOrders).Get(id)), after: o, moved: true}
+	var err error
+	if c.before, err = w.s.openOrder(string(id), c.raw); err != nil {
+		return err
+	}
+	sealed, err := w.s.sealOrder(o)
+	if err != nil {
+		return err
+	}
+	if c.record, err = orderRecord(o, sealed); err != nil {
+		return err
+	}
+	had, has := entries(c.before), entries(o)
+	c.del, c.put = without(had, has), without(has, had)
+	return c.write(tx)
 }
 
 // cancelled returns an order as the present database has it, where that is
@@ -221,7 +236,8 @@ func (w *rewinding) platforms() error {
 	})
 }
 
-// jump moves the count of openings beyond all there have been.
+// jump moves the count of openings beyond all there have been, and does not set the
+// hub's time back.
 func (w *rewinding) jump() error {
 	return w.s.db.Update(w.ctx, func(tx *group.Tx) error {
 		m, is := new(recordv1.Meta), new(recordv1.Meta)
@@ -234,6 +250,9 @@ func (w *rewinding) jump() error {
 			}
 		}
 		m.Opens = max(m.GetOpens(), is.GetOpens()) + opensAhead
+		if is.GetLargestTime() != nil && moment(is.GetLargestTime()).After(moment(m.GetLargestTime())) {
+			m.LargestTime = is.GetLargestTime()
+		}
 		return save(tx, bucketMeta, metaKey, m)
 	})
 }

@@ -20,7 +20,7 @@ var names = [][]byte{[]byte("a"), []byte("b"), []byte("empty")}
 func sample(t testing.TB, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
-	db, err := group.Open(path, names, func(*group.Tx) error { return nil })
+	db, err := group.Open(path, group.Options{Buckets: names, Begin: func(*group.Tx) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func sample(t testing.TB, n int) string {
 // TestSurvey: what a survey of the raw pages counts is what bbolt counts.
 func TestSurvey(t *testing.T) {
 	path := sample(t, 3000)
-	db, err := group.Open(path, names, func(*group.Tx) error { return nil })
+	db, err := group.Open(path, group.Options{Buckets: names, Begin: func(*group.Tx) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
