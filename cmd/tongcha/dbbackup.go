@@ -134,7 +134,7 @@ func (h hubSource) receive(stream grpc.ServerStreamingClient[adminv1.BackupRespo
 	var done int64
 	for {
 		resp, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return p, errors.New("the hub ended before the copy did; nothing was kept, try again")
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -96,7 +97,7 @@ func TestBackupStream(t *testing.T) {
 			break
 		}
 	}
-	if _, err := stream.Recv(); err != io.EOF {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the digest: %v", err)
 	}
 	resp, err := c.GetStoreStats(t.Context(), &adminv1.GetStoreStatsRequest{})

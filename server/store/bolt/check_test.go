@@ -190,7 +190,7 @@ var flaws = map[string]struct {
 	"unbind day":         {putFirst("unbind_days", "\xff"), "unbind_days", "broken"},
 	"entry of no use":    {func(tx *bbolt.Tx) error { return bucket(tx, "expiry").Put([]byte("x"), nil) }, "expiry", "broken"},
 	"reask of no use":    {func(tx *bbolt.Tx) error { return bucket(tx, "reasks").Put([]byte("x"), nil) }, "reasks", "broken"},
-	"platform elsewhere": {func(tx *bbolt.Tx) error { return movePlatform(tx) }, "platforms", "another platform"},
+	"platform elsewhere": {movePlatform, "platforms", "another platform"},
 }
 
 func editOrder(tx *bbolt.Tx, edit func(*recordv1.Order)) error {
