@@ -63,7 +63,7 @@ func Open(path string, keys *seal.Keys, options ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Begin: s.begin, Settle: settle}); err != nil {
+	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Growing: growing(), Begin: s.begin, Settle: settle}); err != nil {
 		return nil, err
 	}
 	return s, nil
