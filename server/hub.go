@@ -106,7 +106,7 @@ func (h *Hub) open(ctx context.Context) error {
 	if h.creds, err = h.ownCredentials(); err != nil {
 		return err
 	}
-	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock)); err != nil {
+	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock), bolt.WithNotice(h.cfg.Logger.Info)); err != nil {
 		return err
 	}
 	h.pulse.started = h.clock.Now()
@@ -300,7 +300,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Store: database{h.store}, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
 	}
 }
 

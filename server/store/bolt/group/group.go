@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -66,11 +67,16 @@ func Open(path string, o Options) (*DB, error) { return open(path, o, options())
 // commit it costs more than all else in a file that once was larger. Which pages
 // are free follows from those that are not, and opening finds out, by reading
 // the live part of the file.
+//
+// The memory map, which takes addresses and no memory, is made larger than the file
+// will be: to enlarge it a writer, and with it everybody, would have to wait for
+// all who read, of whom a backup may be one.
 func options() *bbolt.Options {
-	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
+	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: min(64<<30, math.MaxInt/4)}
 }
 
 func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
+	before, _ := os.Stat(path)
 	fresh := isFresh(path)
 	file, err := bbolt.Open(path, 0o600, raw)
 	if errors.Is(err, berrors.ErrTimeout) {
@@ -81,6 +87,9 @@ func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
 			_ = os.Remove(path) // half of a first page would keep every later start out
 		}
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
+	}
+	if err := stillNamed(path, before); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	db := &DB{
 		o: o, bolt: file, queue: make(chan *writer), room: reserve{path: path},
