@@ -90,14 +90,14 @@ func TestFullDiskRefuses(t *testing.T) {
 	}
 	<-ordered
 	for _, err := range refused {
-		if err != (refusal{503, "STORAGE_FULL"}) {
+		if !errors.Is(err, refusal{503, "STORAGE_FULL"}) {
 			t.Errorf("refused with %v", err)
 		}
 	}
 	if len(refused) != 4 || len(made) == 0 {
 		t.Errorf("%d orders made, %d bytes free, refused %v", len(made), freeAt(t, data), refused)
 	}
-	if _, err := w.order(h.base, 0, w.platforms[0]); err != (refusal{503, "STORAGE_FULL"}) {
+	if _, err := w.order(h.base, 0, w.platforms[0]); !errors.Is(err, refusal{503, "STORAGE_FULL"}) {
 		t.Errorf("an order: %v", err)
 	}
 	t.Logf("refused after %d orders, %d KiB free of the %d that must be; the database has %d KiB", len(made), freeAt(t, data)>>10, minFree>>10, sizeOf(t, filepath.Join(data, "hub", "tongcha.db"))>>10)
@@ -164,7 +164,7 @@ func (w *town) startFull(t *testing.T, data string) {
 	h := launch(t, command(t, "dev", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"), data)
 	h.expected = `"`
 	if base := h.address(); base != "" {
-		if _, err := w.order(base, 0, w.platforms[0]); err != (refusal{503, "STORAGE_FULL"}) {
+		if _, err := w.order(base, 0, w.platforms[0]); !errors.Is(err, refusal{503, "STORAGE_FULL"}) {
 			t.Errorf("an order on the full disk: %v", err)
 		}
 		t.Log("a hub starts on the full disk, and refuses new work")
@@ -221,7 +221,7 @@ func TestOrdersFillTheDisk(t *testing.T) {
 	h.expected = "storage full"
 	fill(t, data, 9<<20)
 	made, refused := w.orderAll(h.base, 8)
-	if len(refused) != 8 || refused[0] != (refusal{503, "STORAGE_FULL"}) {
+	if len(refused) != 8 || !errors.Is(refused[0], refusal{503, "STORAGE_FULL"}) {
 		t.Errorf("%d orders made, %d bytes free, refused %v", len(made), freeAt(t, data), refused)
 	}
 	t.Logf("refused after %d orders; the database has %d KiB", len(made), sizeOf(t, filepath.Join(data, "hub", "tongcha.db"))>>10)

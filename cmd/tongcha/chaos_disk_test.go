@@ -52,19 +52,21 @@ type diskTally struct {
 }
 
 func failDisk(t *testing.T, faults []diskFault) {
-	w := newTown(t, 50, 8)
 	sum := &diskTally{failed: make(map[string]int), onDisk: make(map[string]int), hit: make(map[string]map[int]bool)}
 	places := make(chan struct{}, 3)
-	t.Run("run", func(t *testing.T) {
-		for _, f := range faults {
-			t.Run(f.String(), func(t *testing.T) {
-				t.Parallel()
-				places <- struct{}{}
-				defer func() { <-places }()
-				w.failOnce(t, f, sum)
-			})
-		}
-	})
+	for part := range slices.Chunk(faults, 60) { // a town's sessions end after a while
+		w := newTown(t, 50, 8)
+		t.Run("run", func(t *testing.T) {
+			for _, f := range part {
+				t.Run(f.String(), func(t *testing.T) {
+					t.Parallel()
+					places <- struct{}{}
+					defer func() { <-places }()
+					w.failOnce(t, f, sum)
+				})
+			}
+		})
+	}
 	if sum.runs != len(faults) {
 		t.Errorf("%d of %d runs came to an end", sum.runs, len(faults))
 	}
