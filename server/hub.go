@@ -20,6 +20,7 @@ import (
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/rpc"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
@@ -36,6 +37,7 @@ const unbindDays = 5
 type Hub struct {
 	cfg       Config
 	authority *pki.Authority
+	receipts  *receipt.Signer
 	creds     pki.Credentials
 	store     *bolt.Store
 	roster    *link.Roster
@@ -104,6 +106,9 @@ func (h *Hub) open(ctx context.Context) error {
 	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys); err != nil {
 		return err
 	}
+	if h.receipts, err = h.openReceipts(); err != nil { // the database is ours alone by now
+		return err
+	}
 	h.metrics = newMetrics(func(ctx context.Context) (map[platform.ID]coverage.Orders, error) {
 		return h.store.OrderCounts(ctx, time.Now())
 	})
@@ -145,6 +150,23 @@ func (h *Hub) makeKeys(file string) error {
 		return fmt.Errorf("%s is missing, and the database can't be read without it; put it back (a folder that serve made with --keys belongs to serve)", file)
 	}
 	return seal.Create(file)
+}
+
+// openReceipts loads the keys of receipts, which are made where there are none: at
+// the first start, and at the first one of a program that makes receipts.
+func (h *Hub) openReceipts() (*receipt.Signer, error) {
+	made := receipt.Create(h.cfg.Data)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return nil, fmt.Errorf("make receipt keys: %w", made)
+	}
+	s, err := receipt.Load(h.cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("load receipt keys: %w", err)
+	}
+	if made == nil {
+		h.cfg.Logger.Info("receipt key made; copy it to where the sealing keys are kept", "file", receipt.KeyFile, "kid", s.Keys().IDs()[0])
+	}
+	return s, nil
 }
 
 // ownCredentials gives the hub a leaf of its own for this run.
@@ -278,7 +300,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log,
-		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(),
+		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(), Receipts: h.receipts,
+		Issuer: pki.Identity{TrustDomain: h.cfg.TrustDomain, Role: pki.RoleHub, ID: h.cfg.ID}.String(),
 	})
 }
 

@@ -32,7 +32,7 @@ type orders struct {
 type run struct {
 	digest  digest // zero where a poll asks about an order not in the journal
 	appeal  int
-	poll    bool   // began with GetUnbind, so it never carries the order out
+	poll    bool // began with GetUnbind, so it never carries the order out
 	done    chan struct{}
 	outcome Outcome
 	err     error
