@@ -60,6 +60,36 @@ func TestReceipts(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	checkRefusedReceipts(t, jws, string(body), jwks, data)
+	checkAppeal(t, p, id, jws, jwks)
+}
+
+// checkAppeal appeals: this platform yields to the first one, once, also when the
+// hub is killed in between, and the receipt of that end is the newer one.
+func checkAppeal(t *testing.T, p person, id, older, jwks string) {
+	t.Helper()
+	h := p.hub
+	wantError(t, p.post("/v1/unbinds/"+id+":cancel", nil), 400, "ALREADY_TERMINAL")
+	for _, bad := range []any{`{"appeal":1e400}`, `{"appeal":1.5}`, `{"appeal":1,"appeal":1}`, `{"unbindId":"x"}`, `{"nth":1}`, "["} {
+		wantError(t, p.post("/v1/unbinds/"+id+":appeal", bad), 400, "BODY_INVALID")
+	}
+	for range 2 {
+		if o := want[orderBody](t, p.post("/v1/unbinds/"+id+":appeal", map[string]int{"appeal": 1})); o.Appeals != 1 {
+			t.Errorf("%+v", o)
+		}
+	}
+	h.kill()
+	h = startDev(t, h.data)
+	p = p.at(h)
+	o := p.awaitOrder(id, soon(), "UNBIND_STATE_COMPLETED")
+	if n := effects(t, h.data)[id+" at sim-refusing"]; n != 1 || o.Appeals != 1 {
+		t.Errorf("%d effects, %+v", n, o)
+	}
+	wantError(t, p.post("/v1/unbinds/"+id+":appeal", nil), 400, "ALREADY_TERMINAL")
+	for jws, sequence := range map[string]int{older: 0, o.Receipt: 1} { // the older one is still the hub's word
+		if v := decode[verdict](t, []byte(verifies(t, "", jws, "-", "--jwks", jwks, "-o", "json").must(t).stdout)); v.Receipt.Sequence != sequence {
+			t.Errorf("%+v, want sequence %d", v.Receipt, sequence)
+		}
+	}
 }
 
 func checkRefusedReceipts(t *testing.T, jws, body, jwks, data string) {

@@ -25,6 +25,7 @@ var kinds = map[string]string{
 	hubv1.VerificationService_CreateVerification_FullMethodName: kindVerification,
 	hubv1.LookupService_CreateLookup_FullMethodName:             kindLookup,
 	hubv1.UnbindService_CreateUnbinds_FullMethodName:            kindUnbind,
+	hubv1.UnbindService_AppealUnbind_FullMethodName:             kindUnbind,
 }
 
 // Why new work was refused.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tongcha/tongcha/server/unbind"
@@ -96,7 +97,7 @@ func nextStep(o unbind.Order, now time.Time, lang string) string {
 	switch {
 	case o.State == unbind.Refused:
 		step, then := refusalStep(o.RefusalReason).in(lang), stepComplain
-		if o.Appeals < unbind.MaxAppeals && now.Before(o.StateTime.Add(unbind.AppealWindow)) {
+		if o.MayAppeal(now) == nil {
 			then = stepAppeal
 		}
 		if lang != "zh-CN" {
@@ -117,10 +118,15 @@ func nextStep(o unbind.Order, now time.Time, lang string) string {
 	return ""
 }
 
-// cause is why the order is in its state, in one word.
+// cause is why the order came into its state, in one word. Later steps may have
+// left it there, such as an operator's.
 func cause(o unbind.Order) string {
-	if len(o.History) == 0 {
-		return ""
+	reason := ""
+	for _, s := range slices.Backward(o.History) {
+		if s.State != o.State {
+			break
+		}
+		reason = s.Reason
 	}
-	return o.History[len(o.History)-1].Reason
+	return reason
 }

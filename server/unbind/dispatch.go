@@ -212,7 +212,7 @@ func (d *Dispatcher) call(ctx context.Context, p platform.Platform, o Order, pol
 	}
 	return p.Unbind(ctx, platform.UnbindOrder{
 		OrderID: o.ID, Number: o.Number, AccountRefs: o.AccountRefs, BoundBefore: o.BoundBefore,
-		Attempt: o.Attempts + 1, DueTime: o.DueTime,
+		Attempt: o.Attempts + 1, Appeal: o.Appeals, DueTime: o.DueTime,
 	})
 }
 
@@ -239,7 +239,7 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 // checkHolder asks the carrier, before every attempt, whether the number is still
 // the person's. A transition is returned where the order must not be sent now.
 func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Transition) {
-	if d.o.Carrier == nil || o.BoundBefore.IsZero() || o.State != Queued {
+	if d.o.Carrier == nil || o.BoundBefore.IsZero() || o.State.Rank() != rankOpen {
 		return time.Time{}, nil
 	}
 	change, _, err := d.o.Carrier.CheckHolder(ctx, o.Number, o.BoundBefore)

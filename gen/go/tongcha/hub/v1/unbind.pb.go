@@ -664,8 +664,8 @@ type AppealUnbindRequest struct {
 	UnbindId string `protobuf:"bytes,1,opt,name=unbind_id,json=unbindId,proto3" json:"unbind_id,omitempty"`
 	// Optional. Which appeal this is: 1 or 2, one more than appeals of the order. An
 	// order that was appealed so often already is answered as it is, so that a
-	// request repeated after its answer was lost is never a second appeal. 0 appeals
-	// whatever came before.
+	// request repeated after its answer was lost is never a second appeal. 0 stands
+	// for the next one.
 	Appeal        int32 `protobuf:"varint,2,opt,name=appeal,proto3" json:"appeal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -792,7 +792,8 @@ type Unbind struct {
 	// one with the higher sequence holds, then the one with the later endTime.
 	Receipt *string `protobuf:"bytes,12,opt,name=receipt,proto3,oneof" json:"receipt,omitempty"`
 	// What the person can do now, where there is something: after a refusal, after
-	// the order was given up or cancelled, and while state is ACTION_REQUIRED.
+	// the order was given up or cancelled, while state is ACTION_REQUIRED, and while
+	// the order is overdue.
 	NextStep *string `protobuf:"bytes,13,opt,name=next_step,json=nextStep,proto3,oneof" json:"next_step,omitempty"`
 	// How often the person has appealed against a refusal.
 	Appeals       int32 `protobuf:"varint,14,opt,name=appeals,proto3" json:"appeals,omitempty"`

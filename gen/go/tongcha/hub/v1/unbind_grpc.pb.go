@@ -92,8 +92,8 @@ type UnbindServiceClient interface {
 	//
 	//	UNAUTHENTICATED SESSION_INVALID, NOT_FOUND UNBIND_NOT_FOUND: as for GetUnbind.
 	//	FAILED_PRECONDITION CONSENT_REQUIRED: the session lacks the scope UNBIND.
-	//	FAILED_PRECONDITION NOT_REFUSED: the order is open; the platform has not
-	//	  refused it, or decides on an appeal right now.
+	//	FAILED_PRECONDITION NOT_REFUSED: the order is open: the platform has not
+	//	  refused it, or has not decided on the appeal before.
 	//	FAILED_PRECONDITION ALREADY_TERMINAL: the order was completed, cancelled or
 	//	  given up; make a new one if need be.
 	//	FAILED_PRECONDITION APPEAL_LIMIT: it was appealed twice.
@@ -225,8 +225,8 @@ type UnbindServiceServer interface {
 	//
 	//	UNAUTHENTICATED SESSION_INVALID, NOT_FOUND UNBIND_NOT_FOUND: as for GetUnbind.
 	//	FAILED_PRECONDITION CONSENT_REQUIRED: the session lacks the scope UNBIND.
-	//	FAILED_PRECONDITION NOT_REFUSED: the order is open; the platform has not
-	//	  refused it, or decides on an appeal right now.
+	//	FAILED_PRECONDITION NOT_REFUSED: the order is open: the platform has not
+	//	  refused it, or has not decided on the appeal before.
 	//	FAILED_PRECONDITION ALREADY_TERMINAL: the order was completed, cancelled or
 	//	  given up; make a new one if need be.
 	//	FAILED_PRECONDITION APPEAL_LIMIT: it was appealed twice.
