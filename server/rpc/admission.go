@@ -161,7 +161,7 @@ func (s *Server) Admission() Admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := Admission{Running: g.running(), MaxRunning: g.maxLookups, Calls: make(map[string]int), Places: g.delay.now(time.Now())}
-	for _, kind := range kinds {
+	for _, kind := range []string{kindVerification, kindLookup, kindUnbind} {
 		a.Calls[kind] = g.calls[kind]
 		for _, cause := range []string{causeRunning, causeCalls, causeAddress} {
 			if cause != causeRunning || kind == kindLookup {

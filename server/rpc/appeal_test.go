@@ -152,6 +152,13 @@ func TestAppealWhileDraining(t *testing.T) {
 		w.server.SetAdmitting(false)
 		_, err := p.appeal(id, 1)
 		w.wants("while draining", err, "SHUTTING_DOWN", "")
+		seen := make(map[[2]string]bool) // the gate counts it among the orders, not beside them
+		for _, r := range w.server.Admission().Rejected {
+			if seen[[2]string{r.Kind, r.Cause}] {
+				w.Errorf("%s refused for %s is listed twice", r.Kind, r.Cause)
+			}
+			seen[[2]string{r.Kind, r.Cause}] = true
+		}
 		w.server.SetAdmitting(true)
 		if _, err := p.appeal(id, 1); err != nil {
 			w.Error(err)
