@@ -157,7 +157,9 @@ func TestRefusingYieldsToAnAppeal(t *testing.T) {
 				effects = 1
 			}
 			p.wantEffects(effects)
-			p.Stop()
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
 			again := p.again(spec) // with a memory of effects alone
 			if got := again.appeal("o-1", 0).GetState(); got != last {
 				t.Errorf("a late repeat after a restart: %v, want %v", got, last)
