@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"time"
 
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 	"github.com/tongcha/tongcha/server/fault"
@@ -176,7 +175,7 @@ func (h *handlers) withReceipt(ctx context.Context, o unbind.Order) *hubv1.Unbin
 }
 
 func (h *handlers) unbindMessage(ctx context.Context, o unbind.Order) *hubv1.Unbind {
-	now := time.Now()
+	now := h.o.Now()
 	step := nextStep(o, now, language(ctx))
 	m := &hubv1.Unbind{
 		UnbindId: o.ID, PlatformId: string(o.Platform), DisplayName: h.displayName(o.Platform), State: hubv1.UnbindState(o.State),
