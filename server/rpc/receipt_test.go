@@ -78,8 +78,14 @@ func TestReceiptOfEveryEnd(t *testing.T) {
 	})
 	withOrder(t, func(w *world, p *person, _ member, id string) {
 		w.finish(unbind.Abandon(unbind.Attempt{Began: time.Now(), Ended: time.Now()}, "TOO_OLD"))
-		if r, _ := p.proof(id); r.Outcome != "ABANDONED" || r.Reason != "TOO_OLD" {
+		r, jws := p.proof(id)
+		if r.Outcome != "ABANDONED" || r.Reason != "TOO_OLD" {
 			w.Errorf("%+v", r)
+		}
+		_, err := w.store.Discard(w.Context(), id, unbind.Discarded(time.Now(), "tidied up"))
+		w.must(err)
+		if p.get(id).GetReceipt() != jws { // what an operator puts aside is no new end
+			w.Error("a discard changed the receipt")
 		}
 	})
 	withOrder(t, func(w *world, p *person, _ member, id string) {
