@@ -21,6 +21,7 @@ import (
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/rpc"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
@@ -38,6 +39,7 @@ type Hub struct {
 	cfg       Config
 	clock     *clock.Clock
 	authority *pki.Authority
+	receipts  *receipt.Signer
 	creds     pki.Credentials
 	store     *bolt.Store
 	roster    *link.Roster
@@ -107,6 +109,9 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock), bolt.WithNotice(h.cfg.Logger.Info)); err != nil {
+		return err
+	}
+	if h.receipts, err = h.openReceipts(); err != nil { // the database is ours alone by now
 		return err
 	}
 	h.pulse.started = h.clock.Now()
@@ -287,7 +292,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log, Now: h.clock.Now,
-		MaxLookups: h.cfg.MaxLookups, StorageFull: h.room.full, Span: h.callSpan(),
+		MaxLookups: h.cfg.MaxLookups, StorageFull: h.room.full, Span: h.callSpan(), Receipts: h.receipts,
+		Issuer: pki.Identity{TrustDomain: h.cfg.TrustDomain, Role: pki.RoleHub, ID: h.cfg.ID}.String(),
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/pki"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
 )
@@ -36,6 +37,7 @@ func (c Config) Preflight() Preflight {
 	c.checkFolder(p)
 	keys := c.checkKeys(p)
 	c.checkAuthority(p)
+	c.checkReceiptKeys(p)
 	c.checkHTTPPair(p)
 	c.checkCalendar(p)
 	c.checkTraceFile(p)
@@ -141,6 +143,16 @@ func (c Config) checkAuthority(p *Preflight) {
 		p.problem("the authority in %s is of trust domain %q, not %q; give the one it was made with: --trust-domain %s", c.Data, a.TrustDomain(), c.TrustDomain, a.TrustDomain())
 	case time.Until(a.Expire()) < caWarning:
 		p.warn("the authority's certificate ends on %s: %s", a.Expire().Format(time.DateOnly), renewal("authority"))
+	}
+}
+
+func (c Config) checkReceiptKeys(p *Preflight) {
+	if !exists(filepath.Join(c.Data, receipt.KeyFile)) {
+		p.note("the keys of receipts are made at the first start")
+		return
+	}
+	if _, err := receipt.Load(c.Data); err != nil {
+		p.problem("load receipt keys: %w", err)
 	}
 }
 

@@ -175,6 +175,7 @@ func (h *Hub) gatewayOptions(conn grpc.ClientConnInterface) gateway.Options {
 	o := gateway.Options{
 		Conn: conn, Status: rpc.Status, TrustedProxies: h.cfg.TrustedProxies, Logger: h.cfg.Logger, Observe: h.metrics.observeHTTP,
 		Livez: func() error { return nil }, Readyz: h.readiness, OpenAPI: gen.OpenAPI,
+		ReceiptKeys: h.receipts.Keys().JSON(),
 	}
 	if h.trace != nil {
 		o.Span = h.trace.REST

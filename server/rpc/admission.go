@@ -25,6 +25,7 @@ var kinds = map[string]string{
 	hubv1.VerificationService_CreateVerification_FullMethodName: kindVerification,
 	hubv1.LookupService_CreateLookup_FullMethodName:             kindLookup,
 	hubv1.UnbindService_CreateUnbinds_FullMethodName:            kindUnbind,
+	hubv1.UnbindService_AppealUnbind_FullMethodName:             kindUnbind,
 }
 
 // Why new work was refused.
@@ -177,7 +178,7 @@ func (s *Server) Admission() Admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := Admission{Running: g.running(), MaxRunning: g.maxLookups, Calls: make(map[string]int), Places: g.delay.now(time.Now())}
-	for _, kind := range kinds {
+	for _, kind := range []string{kindVerification, kindLookup, kindUnbind} {
 		a.Calls[kind] = g.calls[kind]
 		for _, cause := range causes {
 			if cause != causeRunning || kind == kindLookup {

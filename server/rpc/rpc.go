@@ -24,6 +24,7 @@ import (
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/unbind"
 	"github.com/tongcha/tongcha/server/verify"
 )
@@ -60,6 +61,10 @@ type Options struct {
 	IsMember func(id string) bool
 	// OpenCoverage lets everybody read the coverage figures.
 	OpenCoverage bool
+	// Receipts signs the receipts of orders that have ended, in the name of Issuer,
+	// the hub's own URI. Nil makes none.
+	Receipts *receipt.Signer
+	Issuer   string
 	// ChecksPerSecond bounds CheckNumber, per platform.
 	ChecksPerSecond float64
 	// MaxLookups bounds the lookups that run at the same time; 0 means no limit.

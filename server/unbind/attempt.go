@@ -139,7 +139,7 @@ func (d *Dispatcher) call(ctx context.Context, p platform.Platform, o Order, pol
 	}
 	return p.Unbind(ctx, platform.UnbindOrder{
 		OrderID: o.ID, Number: o.Number, AccountRefs: o.AccountRefs, BoundBefore: o.BoundBefore,
-		Attempt: o.Attempts + 1, DueTime: o.DueTime,
+		Attempt: o.Attempts + 1, Appeal: o.Appeals, DueTime: o.DueTime,
 	})
 }
 
