@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 
 // figures is what a ledger adds up to.
 type figures struct {
-	kills, taken, repeats, effects, calls, seen, cancelled, moved int
-	cutShort                                                      int // orders cancelled for a change of hands after an attempt that a kill cut off
-	breaches                                                      []string
+	kills, people, taken, repeats, effects, calls, seen, cancelled, moved int
+	cutShort                                                              int // orders cancelled for a change of hands after an attempt that a kill cut off
+	breaches                                                              []string
 }
 
 // breach adds one, unless it was the last one too: who asks again and again is
@@ -50,7 +50,7 @@ type checker struct {
 	requests map[string]string // person, request and platform → order
 	accounts map[string]string // account → the order that detached it
 	counted  map[string]int    // platform and state → the hub's own count
-	people   map[string]bool   // who listed their orders in the end
+	people   map[string]bool   // who have seen the end of all their orders
 }
 
 // check finds every breach of a promise in the records of one hub.
@@ -66,6 +66,7 @@ func check(records []record) figures {
 		c.ended(id, c.orders[id])
 	}
 	c.counts()
+	c.figures.people = len(c.people)
 	return c.figures
 }
 

@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"math/rand/v2"
@@ -31,7 +31,7 @@ func fromEnv(t *testing.T, name string, otherwise uint64) uint64 {
 func built(t *testing.T, args ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "tongcha")
-	cmd := exec.Command("go", append(append([]string{"build", "-o", out}, args...), ".")...)
+	cmd := exec.Command("go", append(append([]string{"build", "-o", out}, args...), "..")...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, text)
 	}

@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"bufio"
@@ -105,7 +105,11 @@ func (l *ledger) read(t *testing.T) []record {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		all = append(all, decode[record](t, lines.Bytes()))
+		var r record
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)

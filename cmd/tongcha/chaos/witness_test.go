@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"context"
@@ -65,10 +65,7 @@ func (a *arena) startWitness(m manner) *witness {
 	t := a.t
 	t.Helper()
 	w := &witness{a: a, manner: m, id: "p-" + string(m), effects: make(map[string]bool), taken: make(map[string]*sdk.Outcome), fails: make(map[string]int), callers: make(map[string]int)}
-	var err error
-	if w.creds, err = credentials(a.authority, pki.RolePlatform, w.id); err != nil {
-		t.Fatal(err)
-	}
+	w.creds = a.credentials(pki.RolePlatform, w.id)
 	w.reports = &reports{w: w}
 	mode := sdk.ModeSync
 	var handler sdk.Handler = w
@@ -78,6 +75,7 @@ func (a *arena) startWitness(m manner) *witness {
 	case redirecting:
 		mode, handler = sdk.ModeRedirect, asked{w}
 	}
+	var err error
 	w.server, err = sdk.New(sdk.Config{
 		PlatformID: w.id, Address: "127.0.0.1:0", Credentials: w.creds, UnbindMode: mode,
 		OrderJournal: filepath.Join(a.dir, w.id+".ndjson"), Logger: slog.New(slog.DiscardHandler),
@@ -222,7 +220,7 @@ func (w *witness) take(o sdk.Order) sdk.Outcome {
 	if w.manner == redirecting {
 		out = sdk.ActionRequired("https://" + w.id + ".example/unbind/" + o.ID)
 	}
-	out.Time, out.CheckAfter = time.Now(), 200*time.Millisecond
+	out.Time, out.CheckAfter = time.Now(), 60*time.Millisecond
 	w.taken[o.ID] = &out
 	w.a.background.Go(func() { w.follow(o, out) })
 	return out
@@ -231,10 +229,13 @@ func (w *witness) take(o sdk.Order) sdk.Outcome {
 // follow ends an order some time after it was taken, and reports.
 func (w *witness) follow(o sdk.Order, first sdk.Outcome) {
 	w.a.pause(10*time.Millisecond, 150*time.Millisecond)
-	review := sdk.Outcome{State: sdk.StateInReview, Time: time.Now(), CheckAfter: 200 * time.Millisecond}
+	review := sdk.Outcome{State: sdk.StateInReview, Time: time.Now(), CheckAfter: 60 * time.Millisecond}
 	w.set(o.ID, review)
 	if w.manner != reticent && w.a.below(2) == 0 {
 		w.reports.send(o.ID, review) // one that comes before the effect
+	}
+	if w.manner == reticent {
+		w.a.pause(100*time.Millisecond, 500*time.Millisecond) // so that it is asked a few times
 	}
 	w.a.pause(10*time.Millisecond, 150*time.Millisecond)
 	w.carryOut(o)

@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"encoding/json"
@@ -57,7 +57,7 @@ func (s siege) run(t *testing.T, binary string) figures {
 }
 
 func (f *figures) add(g figures) {
-	f.kills, f.taken, f.repeats = f.kills+g.kills, f.taken+g.taken, f.repeats+g.repeats
+	f.kills, f.people, f.taken, f.repeats = f.kills+g.kills, f.people+g.people, f.taken+g.taken, f.repeats+g.repeats
 	f.effects, f.calls, f.seen = f.effects+g.effects, f.calls+g.calls, f.seen+g.seen
 	f.cancelled, f.moved, f.cutShort = f.cancelled+g.cancelled, f.moved+g.moved, f.cutShort+g.cutShort
 	f.breaches = append(f.breaches, g.breaches...)
@@ -65,8 +65,8 @@ func (f *figures) add(g figures) {
 
 // String is the last line of a siege.
 func (f figures) String() string {
-	return fmt.Sprintf("%d kills, %d orders acknowledged, %d effects, %d repeats answered with the same id, %d calls to platforms, %d states seen, %d orders cancelled by people, %d because the number changed hands (%d of them after an attempt cut off by a kill had its effect), %d breaches",
-		f.kills, f.taken, f.effects, f.repeats, f.calls, f.seen, f.cancelled, f.moved, f.cutShort, len(f.breaches))
+	return fmt.Sprintf("%d kills, %d orders of %d people acknowledged, %d effects, %d repeats answered with the same id, %d calls to platforms, %d states seen, %d orders cancelled by people, %d since the number changed hands (%d of them after an effect whose answer a kill cut off), %d breaches",
+		f.kills, f.taken, f.people, f.effects, f.repeats, f.calls, f.seen, f.cancelled, f.moved, f.cutShort, len(f.breaches))
 }
 
 // progress prints how far all are, now and then.
@@ -183,8 +183,9 @@ func (c *crowd) settle(limit time.Duration) {
 		return
 	}
 	for _, one := range c.ended {
-		one.look(run)
-		one.list(run)
+		if _, ok := one.look(run); ok { // else the session has ended
+			one.list(run)
+		}
 	}
 	c.a.count()
 	c.a.victim.stopNow(run)
@@ -192,11 +193,14 @@ func (c *crowd) settle(limit time.Duration) {
 
 // count writes down how many orders the hub itself counts.
 func (a *arena) count() {
-	out := a.operate("queue", "stats", "-o", "json", "--data", filepath.Join(a.dir, "data"))
 	var stats struct {
 		Platforms []map[string]any `json:"platforms"`
 	}
-	if err := json.Unmarshal([]byte(out), &stats); err != nil {
+	out, err := a.operate("queue", "stats", "-o", "json", "--data", filepath.Join(a.dir, "data"))
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &stats)
+	}
+	if err != nil {
 		a.ledger.breach("queue stats: %v", err)
 	}
 	for _, p := range stats.Platforms {

@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"bytes"
@@ -75,7 +75,10 @@ func (c *citizen) prove(run hubRun) bool {
 	var v struct {
 		VerificationID string `json:"verificationId"`
 	}
-	ask := person{number: c.number, suffix: "15002X"}.request()
+	ask := map[string]any{
+		"phoneNumber": c.number, "idSuffix": "15002X",
+		"consent": map[string]any{"version": "1", "scopes": []string{"LOOKUP", "UNBIND"}},
+	}
 	if r, err := c.do(run, "POST", "/v1/verifications", ask, ""); err != nil || !c.ok(r, &v) {
 		return false
 	}
@@ -223,7 +226,13 @@ func (c *citizen) follow() bool {
 	for _, r := range c.requests {
 		c.request(r)
 	}
-	return c.a.ctx.Err() == nil
+	for {
+		run, ok := c.a.victim.await(c.a.ctx, false)
+		if !ok || c.list(run) {
+			return ok
+		}
+		c.a.pause(time.Millisecond, 10*time.Millisecond)
+	}
 }
 
 // look reads the person's orders and writes down what is new; ended says that
@@ -328,7 +337,7 @@ func (c *citizen) do(run hubRun, method, path string, body any, sent moment) (re
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
-	return reply{resp.StatusCode, resp.Header, got}, err
+	return reply{resp.StatusCode, got}, err
 }
 
 func (c *citizen) events(sent moment) *httptrace.ClientTrace {

@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"bytes"
@@ -64,9 +64,8 @@ func (v *victim) start(p plan) (hubRun, error) {
 	v.number++
 	v.plan, v.left, v.stopped, v.killed = p, p.nth, false, ""
 	v.now = hubRun{number: v.number, calm: p.calm, over: make(chan struct{})}
-	cmd := exec.Command(v.a.binary, append(v.args, "--host", host(v.number))...)
-	cmd.Dir, cmd.Env = v.a.dir, v.a.environment()
-	// A harness that is killed leaves no hub behind. Who calls start keeps the thread.
+	cmd := v.a.command(append(v.args, "--host", host(v.number))...)
+	// A harness that is killed leaves no hub behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log := &hubLog{v: v, run: v.number}
 	cmd.Stderr, cmd.Stdout = log, log

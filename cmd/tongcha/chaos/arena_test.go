@@ -1,6 +1,6 @@
 //go:build chaos
 
-package main
+package chaos
 
 import (
 	"context"
@@ -65,7 +65,7 @@ func newArena(t *testing.T, binary string, kills *kills, seed uint64, number int
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.ledger = newLedger(t, filepath.Join(a.dir, "ledger.ndjson"))
 	data, keys := filepath.Join(a.dir, "data"), filepath.Join(a.dir, "keys.json")
-	a.operate("keys", "new", keys)
+	a.must("keys", "new", keys)
 	var err error
 	if a.authority, err = server.OpenAuthority(filepath.Join(data, "hub"), trustDomain); err != nil {
 		t.Fatal(err)
@@ -111,30 +111,12 @@ func (a *arena) serve(name string, run func(context.Context) error) {
 	})
 }
 
-func (a *arena) environment() []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "TONGCHA_") {
-			env = append(env, v)
-		}
-	}
-	return env
-}
-
-// operate runs a command of the operator's.
-func (a *arena) operate(args ...string) string {
-	a.t.Helper()
-	cmd := command(a.t, args...)
-	cmd.Path, cmd.Args[0], cmd.Env, cmd.Dir = a.binary, a.binary, a.environment(), a.dir
-	return finish(a.t, cmd).must(a.t).stdout
-}
-
 // join adds the platforms at a run that nobody kills.
 func (a *arena) join() {
 	a.t.Helper()
 	run := a.quiet()
 	for _, w := range a.witnesses {
-		a.operate("platform", "add", w.id, "--address", w.address(), "--name", w.id, "--category", "实用工具", "--data", filepath.Join(a.dir, "data"))
+		a.must("platform", "add", w.id, "--address", w.address(), "--name", w.id, "--category", "实用工具", "--data", filepath.Join(a.dir, "data"))
 	}
 	a.victim.stopNow(run)
 }
@@ -232,11 +214,7 @@ type carrier struct {
 
 func (a *arena) startCarrier() string {
 	a.t.Helper()
-	creds, err := credentials(a.authority, pki.RoleCarrier, "carrier")
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	gs, err := sdk.NewGRPCServer(creds, sdk.RoleCarrier, "carrier", slog.New(slog.DiscardHandler))
+	gs, err := sdk.NewGRPCServer(a.credentials(pki.RoleCarrier, "carrier"), sdk.RoleCarrier, "carrier", slog.New(slog.DiscardHandler))
 	if err != nil {
 		a.t.Fatal(err)
 	}
