@@ -74,6 +74,8 @@ func (a *arena) next() plan {
 		p.calm = true
 	case p.at == whileServing && crowd >= 4:
 		p.calm, p.after = true, 6*p.after
+	case crowd >= 6: // without people nothing would come of the plan
+		p.calm, p.limit = true, 2*p.limit
 	}
 	return p
 }

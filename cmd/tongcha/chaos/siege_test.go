@@ -128,11 +128,13 @@ func (c *crowd) come(places int) {
 		c.gone.Go(func() {
 			for !c.closed() {
 				one := c.a.newCitizen()
-				if one.live() {
-					c.mu.Lock()
-					c.ended = append(c.ended, one)
-					c.mu.Unlock()
+				if !one.live() {
+					c.a.pause(10*time.Millisecond, 50*time.Millisecond)
+					continue
 				}
+				c.mu.Lock()
+				c.ended = append(c.ended, one)
+				c.mu.Unlock()
 			}
 		})
 	}

@@ -161,6 +161,7 @@ func (v *victim) strike(run int, m moment) {
 		return // it has just ended
 	}
 	v.killed = m
+	v.now.base = "" // nobody begins anything with it
 	v.kills++
 	v.a.kills.hit(m)
 	v.a.ledger.add(record{What: recKill, Run: run, Text: string(m)})
