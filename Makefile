@@ -43,8 +43,8 @@ readme: ## the transcript in README.md, command by command
 node: $(NODE_CONNECTOR)/node_modules/.package-lock.json ## a connector in Node, joined, looked up and unbound; needs node and npm
 	@$(call run-test,node,TestNodeConnector)
 
-# CHAOS_KILLS, CHAOS_HUBS and CHAOS_SEED change how often which hubs are killed; the
-# seed of a run is in its output, and the same seed gives the same plan of kills.
+# CHAOS_KILLS and CHAOS_HUBS change how often how many hubs are killed. The seed of a
+# run is in its output; CHAOS_SEED draws the same chances again.
 .PHONY: chaos chaos-short
 chaos: ## the hub is killed 2400 times, about 10 minutes; Linux
 	@$(call run-test,chaos,TestChaosLong,./cmd/tongcha/chaos,-timeout 60m)

@@ -47,7 +47,7 @@ type arena struct {
 
 	chance  sync.Mutex
 	rnd     *rand.Rand
-	plans   *rand.Rand   // of the kills alone, so that a seed gives the same plans
+	plans   *rand.Rand   // of the kills alone, so that a seed draws the same for them
 	kills   *kills       // of all arenas
 	people  atomic.Int64 // numbers given out
 	waiting atomic.Int64 // people who wait for a calm run

@@ -38,7 +38,7 @@ func built(t *testing.T, args ...string) string {
 	return out
 }
 
-// report prints breaches and fails, with how to have the same plans again.
+// report prints breaches and fails, with how to draw the same chances again.
 func report(t *testing.T, s siege, f figures) {
 	t.Helper()
 	for i, b := range f.breaches {
@@ -49,7 +49,7 @@ func report(t *testing.T, s siege, f figures) {
 		t.Error(b)
 	}
 	if t.Failed() {
-		t.Logf("the same plan of kills again: CHAOS_SEED=%d CHAOS_HUBS=%d CHAOS_KILLS=%d", s.seed, s.hubs, s.kills)
+		t.Logf("the same chances again: CHAOS_SEED=%d CHAOS_HUBS=%d CHAOS_KILLS=%d", s.seed, s.hubs, s.kills)
 	}
 }
 
