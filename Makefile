@@ -14,13 +14,14 @@ NODE_CONNECTOR := cmd/tongcha/testdata/node-connector
 # What gofmt looks at: every Go file of the tree that isn't generated or ignored.
 GO_FILES = git ls-files --cached --others --exclude-standard -- '*.go' ':!gen' | while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done
 
-# run-test TAG,TEST runs one end-to-end test of the binary. A test that isn't
-# there, or that skips itself, fails: `go test -run` alone would call that ok.
+# run-test TAG,TEST[,PACKAGE[,FLAGS]] runs one end-to-end test of the binary. A
+# test that isn't there, or that skips itself, fails: `go test -run` alone would
+# call that ok.
 define run-test
 out=$$(mktemp)
 trap 'rm -f "$$out"' EXIT
-go test -count=1 -tags=$(1) ./cmd/tongcha -run $(2) -v | tee "$$out"
-grep -q '^--- PASS: $(2)' "$$out" || { echo "$(2) did not run"; exit 1; }
+go test -count=1 -tags=$(1) $(or $(3),./cmd/tongcha) -run '^$(2)$$' -v $(4) | tee "$$out"
+grep -q '^--- PASS: $(2) ' "$$out" || { echo "$(2) did not run"; exit 1; }
 endef
 
 .PHONY: help
@@ -41,6 +42,15 @@ readme: ## the transcript in README.md, command by command
 
 node: $(NODE_CONNECTOR)/node_modules/.package-lock.json ## a connector in Node, joined, looked up and unbound; needs node and npm
 	@$(call run-test,node,TestNodeConnector)
+
+# CHAOS_KILLS and CHAOS_HUBS change how often how many hubs are killed. The seed of a
+# run is in its output; CHAOS_SEED draws the same chances again.
+.PHONY: chaos chaos-short
+chaos: ## the hub is killed 2400 times, about 10 minutes; Linux
+	@$(call run-test,chaos,TestChaosLong,./cmd/tongcha/chaos,-timeout 60m)
+
+chaos-short: ## the same for a minute, and proof that a broken hub is found out; Linux
+	@$(call run-test,chaos,TestChaosShort,./cmd/tongcha/chaos)
 
 # The benchmarks are a module of their own, so that the hub does not depend on what
 # it is compared with.

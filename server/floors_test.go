@@ -66,7 +66,8 @@ func floors() map[string]floor {
 		"connectors/sdk/sdktest":    {level: 6, third: grpcModules},
 		"connectors/simulator":      {level: 6, besides: []string{"connectors/internal/lines"}, third: grpcModules},
 
-		"cmd/tongcha": {level: 7, third: with(grpcModules, "github.com/spf13/", "go.yaml.in/yaml", "golang.org/x/text")},
+		"cmd/tongcha":       {level: 7, third: with(grpcModules, "github.com/spf13/", "go.yaml.in/yaml", "golang.org/x/text")},
+		"cmd/tongcha/chaos": {level: 7, third: grpcModules},
 	}
 }
 
