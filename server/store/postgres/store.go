@@ -1,0 +1,171 @@
+//go:build postgres
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/seal"
+)
+
+// verbLimit bounds what is no longer the caller's to end.
+const verbLimit = 30 * time.Second
+
+// Store keeps orders in a database that several hubs share. All methods are safe
+// for concurrent use.
+//
+// A method that changes something returns after its transaction is on disk, also
+// Claim: whether an order was ever sent is known by its lease. An error of a commit
+// means that nobody knows whether it is; to ask again is safe, since a request is
+// known by its key and a claim by its token.
+type Store struct {
+	pool *pgxpool.Pool
+	keys *seal.Keys
+	hub  string
+	run  int64         // how often this hub opened the store
+	own  *pgxpool.Conn // holds the lock on the hub's name
+}
+
+// Open connects to the database at url and makes the tables that are missing.
+// hub names this hub among those that share it; leases of its earlier run are void.
+// Personal fields are sealed with keys, which all hubs share.
+//
+// Errors: a hub of that name runs already; the server does not sync what it
+// commits; the tables are newer than this program, or sealed with other keys.
+func Open(ctx context.Context, url, hub string, keys *seal.Keys) (*Store, error) {
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("store: the database's address: %w", err)
+	}
+	c.ConnConfig.RuntimeParams["synchronous_commit"] = "on" // whatever the server's default is
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("store: connect: %w", err)
+	}
+	s := &Store{pool: pool, keys: keys, hub: hub}
+	if err := s.begin(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) begin(ctx context.Context) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	return s.update(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		// Two hubs that start at once would make the same table.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('tongcha schema ' || current_schema(), 0))`); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, schema); err != nil {
+			return err
+		}
+		if err := s.check(ctx, tx); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, `INSERT INTO hubs (hub, runs) VALUES ($1, 1) ON CONFLICT (hub) DO UPDATE SET runs = hubs.runs + 1 RETURNING runs`, s.hub).Scan(&s.run)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE orders SET lease_until = '-infinity' WHERE hub = $1 AND lease_until IS NOT NULL`, s.hub)
+		return err
+	})
+}
+
+// lock keeps a second process from being the same hub. It ends with the
+// connection; a hub that lost it and is replaced meanwhile finds its leases void.
+func (s *Store) lock(ctx context.Context) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("store: connect: %w", err)
+	}
+	s.own = conn
+	var locked bool
+	var fsync string
+	err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended('tongcha hub ' || current_schema() || ' ' || $1, 0)), current_setting('fsync')`, s.hub).Scan(&locked, &fsync)
+	switch {
+	case err != nil:
+		return fmt.Errorf("store: lock: %w", err)
+	case !locked:
+		return fmt.Errorf("store: a hub named %q is running on this database; stop it first, or give this one another name", s.hub)
+	case fsync != "on":
+		return errors.New("store: the server runs with fsync=off and would lose orders; set fsync=on")
+	}
+	return nil
+}
+
+// check keeps a sealed word beside the layout's version, so that a start with the
+// wrong key file fails at once and not at the first record.
+func (s *Store) check(ctx context.Context, tx pgx.Tx) error {
+	const word = "tongcha"
+	var version int
+	var sealed []byte
+	err := tx.QueryRow(ctx, `SELECT version, sealed FROM meta`).Scan(&version, &sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		if sealed, err = s.keys.Seal([]byte(word), []byte("keys")); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO meta (version, sealed) VALUES ($1, $2)`, schemaVersion, sealed)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if version > schemaVersion {
+		return fmt.Errorf("store: the database has layout %d and this program knows %d; start the newer program", version, schemaVersion)
+	}
+	if plain, err := s.keys.Open(sealed, []byte("keys")); err != nil || string(plain) != word {
+		return errors.New("store: the database was sealed with other keys; give the key file it was made with")
+	}
+	return nil
+}
+
+// Close closes the connections, after those who use one. Leases that were not
+// given back before are void at the hub's next start, or when their time is over.
+func (s *Store) Close() error {
+	if s.own != nil {
+		_ = s.own.Hijack().Close(context.Background()) // and the lock ends with it
+		s.own = nil
+	}
+	s.pool.Close()
+	return nil
+}
+
+// update runs f in a transaction. Once that has begun, the caller's leaving does
+// not end it: what was asked is happening.
+//
+// Errors: f's own where it is a fault; the context's; else fault.StoreFailed.
+func (s *Store) update(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return failed(ctx, err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verbLimit)
+	defer cancel()
+	defer func() { _ = tx.Rollback(ctx) }() // nothing after a commit
+	if err := f(ctx, tx); err != nil {
+		return failed(ctx, err)
+	}
+	return failed(ctx, tx.Commit(ctx))
+}
+
+// failed classes an error of the database.
+func failed(ctx context.Context, err error) error {
+	var known *fault.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return fault.StoreFailed.Wrap(err)
+}
