@@ -36,7 +36,7 @@ type Store struct {
 func Open(path string, keys *seal.Keys) (*Store, error) {
 	s := &Store{keys: keys}
 	var err error
-	if s.db, err = group.Open(path, allBuckets(), s.begin); err != nil {
+	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Begin: s.begin, Settle: settle}); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"reflect"
 	"slices"
 	"time"
 
@@ -20,7 +19,7 @@ var _ unbind.Queue = (*Store)(nil)
 // Enqueue implements unbind.Queue. Orders are sealed before the transaction, since
 // all other writers wait while a verb runs.
 func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed, error) {
-	records, err := s.newRecords(e.Items)
+	made, err := s.newOrders(e.Items)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +33,7 @@ func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed,
 			placed, err = s.placedBefore(tx, before)
 			return err
 		}
-		placed, err = s.place(tx, e, records)
+		placed, err = s.place(tx, e, made)
 		if err != nil {
 			return err
 		}
@@ -46,20 +45,20 @@ func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed,
 	return placed, err
 }
 
-// newRecords makes the record of every item that has an order.
-func (s *Store) newRecords(items []unbind.Item) ([][]byte, error) {
-	records := make([][]byte, len(items))
+// newOrders makes the change of every item that has an order.
+func (s *Store) newOrders(items []unbind.Item) ([]change, error) {
+	all := make([]change, len(items))
 	for i, item := range items {
 		if item.Order == nil {
 			continue
 		}
 		item.Order.Run = s.run
 		var err error
-		if records[i], err = s.orderRecord(*item.Order); err != nil {
+		if all[i], err = s.newOrder(*item.Order); err != nil {
 			return nil, err
 		}
 	}
-	return records, nil
+	return all, nil
 }
 
 func requestRecord(e unbind.Enqueue, placed []unbind.Placed) *recordv1.Request {
@@ -85,10 +84,10 @@ func (s *Store) placedBefore(tx *group.Tx, r *recordv1.Request) ([]unbind.Placed
 	return placed, nil
 }
 
-// place makes the orders that can be made; records are those of the items. The
+// place makes the orders that can be made; orders are those of the items. The
 // daily limit refuses single orders; it is an error of the whole request only
 // when none could be made.
-func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbind.Placed, error) {
+func (s *Store) place(tx *group.Tx, e unbind.Enqueue, orders []change) ([]unbind.Placed, error) {
 	had, end, err := used(tx, countOrders, e.NumberIndex[:], e.Now)
 	if err != nil {
 		return nil, err
@@ -108,7 +107,7 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbin
 			p.Reason = fault.DailyLimit
 			refused++
 		default:
-			if err := putRecord(tx, unbind.Order{}, *item.Order, records[i]); err != nil {
+			if err := orders[i].write(tx); err != nil {
 				return nil, err
 			}
 			p.Order = *item.Order
@@ -233,35 +232,17 @@ func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition)
 	if !s.leases.pin(c.Order.ID, c.Token, time.Now()) {
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
-	var o unbind.Order
-	err := s.db.Update(ctx, func(tx *group.Tx) error {
-		var err error
-		o, _, err = s.apply(tx, c.Order.ID, t)
-		return err
-	})
-	if err != nil {
-		s.leases.unpin(c.Order.ID)
-		return unbind.Order{}, err
-	}
-	s.leases.drop(c.Order.ID)
-	return o, nil
-}
-
-// apply moves the order on disk and reports whether its state changed. What
-// changes nothing writes nothing: a report that comes a thousand times costs no
-// write to the disk.
-func (s *Store) apply(tx *group.Tx, id string, t unbind.Transition) (unbind.Order, bool, error) {
-	before, err := s.getOrder(tx, id)
-	if err != nil {
-		return unbind.Order{}, false, err
-	}
-	o := before
-	o.History = slices.Clone(before.History)
-	changed := o.Apply(t)
-	if reflect.DeepEqual(before, o) {
-		return o, false, nil
-	}
-	return o, changed, s.putOrder(tx, before, o)
+	ended := false
+	defer func() {
+		if ended {
+			s.leases.drop(c.Order.ID)
+		} else { // by an error or a panic: its holder may try again
+			s.leases.unpin(c.Order.ID)
+		}
+	}()
+	done, err := s.transit(ctx, c.Order.ID, t, nil)
+	ended = err == nil
+	return done.after, err
 }
 
 // Release implements unbind.Queue.
@@ -273,20 +254,13 @@ func (s *Store) Release(_ context.Context, claims []unbind.Claim) {
 
 // Report implements unbind.Queue.
 func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.Transition) (unbind.Order, bool, error) {
-	var o unbind.Order
-	var changed bool
-	err := s.db.Update(ctx, func(tx *group.Tx) error {
-		before, err := s.getOrder(tx, id)
-		if err != nil {
-			return err
-		}
-		if before.Platform != p {
+	c, err := s.transit(ctx, id, t, func(o unbind.Order) error {
+		if o.Platform != p {
 			return fault.UnbindNotFound.New()
 		}
-		o, changed, err = s.apply(tx, id, t)
-		return err
+		return nil
 	})
-	return s.shown(o, time.Now()), changed, err
+	return s.shown(c.after, time.Now()), c.moved, err
 }
 
 // Cancel implements unbind.Queue. The order is kept from being claimed until the
@@ -303,18 +277,14 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
-	err = s.db.Update(ctx, func(tx *group.Tx) error {
-		o, err = s.getOrder(tx, id)
+	c, err := s.transit(ctx, id, t, func(o unbind.Order) error {
 		switch {
-		case err != nil:
-			return err
 		case o.State.Final():
 			return fault.AlreadyTerminal.New()
 		case o.State != unbind.Queued || o.Sent || o.Run != s.run:
 			return fault.AlreadySent.New()
 		}
-		o, _, err = s.apply(tx, id, t)
-		return err
+		return nil
 	})
-	return o, err
+	return c.after, err
 }

@@ -16,7 +16,13 @@ type Tx struct {
 	bytes   []byte // what changes point into; the transaction's own copies
 	size    int    // bytes written by the verb under way
 	wrote   int    // bytes written by those that were kept
+	noted   []any  // by the verb under way
+	notes   []any  // by those that were kept
 }
+
+// Note keeps v, if the verb is kept, for the settling of the group: what many
+// verbs add to one record is written once.
+func (tx *Tx) Note(v any) { tx.noted = append(tx.noted, v) }
 
 // change is a key as it was before a write.
 type change struct {
@@ -31,6 +37,7 @@ func (tx *Tx) Bucket(name []byte) Bucket { return Bucket{tx: tx, raw: tx.raw.Buc
 // keep ends a verb; what it wrote stays.
 func (tx *Tx) keep() {
 	tx.wrote += tx.size
+	tx.notes = append(tx.notes, tx.noted...)
 	tx.forget()
 }
 
@@ -56,7 +63,11 @@ func (tx *Tx) undo() (err error) {
 	return nil
 }
 
-func (tx *Tx) forget() { tx.changes, tx.bytes, tx.size = tx.changes[:0], tx.bytes[:0], 0 }
+func (tx *Tx) forget() {
+	tx.changes, tx.bytes, tx.size = tx.changes[:0], tx.bytes[:0], 0
+	clear(tx.noted)
+	tx.noted = tx.noted[:0]
+}
 
 // note journals that a write of size bytes changes k, which was old.
 func (tx *Tx) note(in *bbolt.Bucket, k, old []byte, size int) {
