@@ -8,17 +8,22 @@ const valueSize = 256
 // arm is one way to keep orders.
 type arm struct {
 	name string
-	// what it is compared with: "bare" or "whole" are ours, "" for a peer.
-	ours bool
-	// open makes the queue empty and starts its workers. dir is the arm's own;
-	// finished is told of every order whose end is on disk.
-	open func(ctx context.Context, dir, url string, finished func(int, error)) (queue, error)
+	// open makes the queue empty and starts its workers; finished is told of every
+	// order whose end is on disk.
+	open func(ctx context.Context, at place, finished func(int, error)) (queue, error)
+}
+
+// place is where an arm keeps its orders.
+type place struct {
+	dir     string // its own
+	url     string // of PostgreSQL
+	writers int    // how many connections write gathered orders at the same time
 }
 
 func arms() []arm {
 	return []arm{
-		{name: "bare", ours: true, open: openBare},
-		{name: "whole", ours: true, open: openWhole},
+		{name: "bare", open: openBare},
+		{name: "whole", open: openWhole},
 		{name: "river-single", open: riverArm(false)},
 		{name: "river-gathered", open: riverArm(true)},
 		{name: "pgx-single", open: pgxArm(false)},

@@ -39,8 +39,10 @@ const (
 	stateOpen, stateEnded = 0, 1
 )
 
-func openBare(_ context.Context, dir, _ string, finished func(int, error)) (queue, error) {
-	db, err := group.Open(filepath.Join(dir, "bare.db"), [][]byte{bucketOrders, bucketDue}, func(*group.Tx) error { return nil })
+func openBare(_ context.Context, at place, finished func(int, error)) (queue, error) {
+	db, err := group.Open(filepath.Join(at.dir, "bare.db"), group.Options{
+		Buckets: [][]byte{bucketOrders, bucketDue}, Begin: func(*group.Tx) error { return nil },
+	})
 	if err != nil {
 		return nil, err
 	}

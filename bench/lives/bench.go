@@ -19,12 +19,16 @@ type options struct {
 	each      time.Duration
 	producers []int
 	only      []string
+	writers   int
 }
 
 // bounds keep a run finite whatever the flags say.
 func (o options) bounds() error {
 	if o.rounds < 1 || o.rounds > 20 || o.each <= 0 || o.each > time.Minute {
 		return errors.New("-rounds must be 1 to 20 and -each above 0 and at most 1m")
+	}
+	if o.writers < 1 || o.writers > 8 {
+		return errors.New("-writers must be 1 to 8")
 	}
 	for _, name := range o.only {
 		if !slices.ContainsFunc(arms(), func(a arm) bool { return a.name == name }) {
@@ -89,19 +93,19 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 
 // once measures an arm for a round.
 func (b *bench) once(ctx context.Context, a arm, i int) error {
-	place, err := os.MkdirTemp(b.dir, "arm-")
+	dir, err := os.MkdirTemp(b.dir, "arm-")
 	if err != nil {
 		return err
 	}
 	s := newSlot(b.producers[i])
-	q, err := a.open(ctx, place, b.pg.URL(), s.finished)
+	q, err := a.open(ctx, place{dir: dir, url: b.pg.URL(), writers: b.writers}, s.finished)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(place))
+		return errors.Join(err, os.RemoveAll(dir))
 	}
 	meter := noise.StartTree(b.pg.PID())
 	rate, err := s.measure(ctx, q, b.each)
 	other := meter.Share()
-	if err := errors.Join(err, q.Close(), os.RemoveAll(place)); err != nil {
+	if err := errors.Join(err, q.Close(), os.RemoveAll(dir)); err != nil {
 		return err
 	}
 	c := &b.cells[a.name][i]

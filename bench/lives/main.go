@@ -19,6 +19,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", ".", "a folder on the disk to measure, which other users can reach; folders are made in it and removed")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each arm is measured with each number of producers, 1 to 20")
 	flag.DurationVar(&o.each, "each", 4*time.Second, "how long each of these lasts, beyond its warm-up, at most 1m")
+	flag.IntVar(&o.writers, "writers", 1, "how many connections write gathered orders to PostgreSQL at the same time, 1 to 8")
 	only := flag.String("only", "", "names of arms, such as whole,river-gathered; default all")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
 	flag.Parse()

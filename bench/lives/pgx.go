@@ -13,13 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-const (
-	poolSize = 32 // for 2 cores; more were no faster
-	// How many connections do each of these at the same time.
-	pgxInserters = 1
-	pgxClaimers  = 1
-	pgxFinishers = 1
-)
+// poolSize is enough for 2 cores; a commit that waits for the disk needs none.
+const poolSize = 32
 
 // pgxSchema is what one would write for this one purpose. The index holds open
 // orders alone; rows leave room for the two updates of a life.
@@ -30,7 +25,7 @@ CREATE TABLE IF NOT EXISTS lives (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 ALTER TABLE lives ALTER COLUMN value SET STORAGE PLAIN;
 CREATE INDEX IF NOT EXISTS lives_due ON lives (next_time) WHERE state = 0;
-CREATE SEQUENCE IF NOT EXISTS lives_token CACHE 100`
+CREATE SEQUENCE IF NOT EXISTS lives_token`
 
 const (
 	pgxInsert     = `INSERT INTO lives (id, platform, next_time, value) VALUES ($1, $2, $3, $4)`
@@ -64,18 +59,18 @@ type pgxQueue struct {
 	gathered *gatherer[pgxOrder]
 	told     func(int, error)
 
-	wake     chan struct{}
-	claims   chan pgxLease
-	stop     context.CancelFunc
-	claimers sync.WaitGroup
-	finish   sync.WaitGroup
+	wake    chan struct{}
+	claims  chan pgxLease
+	stop    context.CancelFunc
+	claimer sync.WaitGroup
+	finish  sync.WaitGroup
 }
 
-func pgxArm(gathered bool) func(context.Context, string, string, func(int, error)) (queue, error) {
-	return func(ctx context.Context, _, url string, finished func(int, error)) (queue, error) {
+func pgxArm(gathered bool) func(context.Context, place, func(int, error)) (queue, error) {
+	return func(ctx context.Context, at place, finished func(int, error)) (queue, error) {
 		// The planner sees an empty table when it makes the plans that are kept, and
 		// would read all of it for ever.
-		pool, err := connect(ctx, url, map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"})
+		pool, err := connect(ctx, at.url, map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"})
 		if err != nil {
 			return nil, err
 		}
@@ -89,20 +84,18 @@ func pgxArm(gathered bool) func(context.Context, string, string, func(int, error
 		}
 		q := &pgxQueue{pool: pool, told: finished, wake: make(chan struct{}, 1), claims: make(chan pgxLease, inFlight)}
 		if gathered {
-			q.gathered = gather(pgxInserters, groupMost, q.insert)
+			q.gathered = gather(at.writers, groupMost, q.insert)
 		}
-		q.start()
+		q.start(at.writers)
 		return q, nil
 	}
 }
 
-func (q *pgxQueue) start() {
+func (q *pgxQueue) start(writers int) {
 	ctx, stop := context.WithCancel(context.Background())
 	q.stop = stop
-	for range pgxClaimers {
-		q.claimers.Go(func() { q.claim(ctx) })
-	}
-	for range pgxFinishers {
+	q.claimer.Go(func() { q.claim(ctx) })
+	for range writers {
 		q.finish.Go(q.end)
 	}
 }
@@ -163,8 +156,7 @@ func (q *pgxQueue) insert(orders []pgxOrder) error {
 	return err
 }
 
-// claim leases in a loop. A lease that a crash of the server forgets is no loss,
-// so that nobody waits for it to be on disk.
+// claim leases in a loop.
 func (q *pgxQueue) claim(ctx context.Context) {
 	for ctx.Err() == nil {
 		leases, err := q.lease(ctx)
@@ -225,7 +217,7 @@ func (q *pgxQueue) Close() error {
 		q.gathered.close()
 	}
 	q.stop()
-	q.claimers.Wait()
+	q.claimer.Wait()
 	close(q.claims)
 	q.finish.Wait()
 	q.pool.Close()

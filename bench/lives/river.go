@@ -41,25 +41,22 @@ type riverQueue struct {
 	counted  sync.WaitGroup
 }
 
-func riverArm(gathered bool) func(context.Context, string, string, func(int, error)) (queue, error) {
-	return func(ctx context.Context, _, url string, finished func(int, error)) (queue, error) {
+func riverArm(gathered bool) func(context.Context, place, func(int, error)) (queue, error) {
+	return func(ctx context.Context, at place, finished func(int, error)) (queue, error) {
 		q := new(riverQueue)
-		if err := q.open(ctx, url); err != nil {
+		if err := q.open(ctx, at.url); err != nil {
 			return nil, errors.Join(err, q.Close())
 		}
 		q.count(finished)
 		if gathered {
-			q.gathered = gather(riverWriters, groupMost, q.insert)
+			q.gathered = gather(at.writers, groupMost, q.insert)
 		}
 		return q, q.client.Start(context.WithoutCancel(ctx))
 	}
 }
 
-const (
-	// riverWriters insert gathered jobs at the same time; more were slower.
-	riverWriters = 1
-	groupMost    = 1024
-)
+// groupMost bounds a group, as the hub's committer does.
+const groupMost = 1024
 
 func (q *riverQueue) open(ctx context.Context, url string) (err error) {
 	if q.pool, err = connect(ctx, url, nil); err != nil {

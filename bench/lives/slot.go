@@ -19,8 +19,7 @@ type queue interface {
 const (
 	// maxOpen keeps producers from running away from workers; all arms hold the
 	// same queue at most.
-	maxOpen = 4096
-	// drainLimit is how long orders still open at the end may take.
+	maxOpen    = 4096
 	drainLimit = 30 * time.Second
 )
 
@@ -28,6 +27,7 @@ const (
 // as fast as they are acknowledged, and orders count once they are finished.
 type slot struct {
 	producers int
+	drain     time.Duration // how long orders still open at the end may take
 	open      chan struct{} // a place for each open order
 	done      atomic.Int64
 	made      atomic.Int64
@@ -38,7 +38,7 @@ type slot struct {
 }
 
 func newSlot(producers int) *slot {
-	return &slot{producers: producers, open: make(chan struct{}, maxOpen)}
+	return &slot{producers: producers, drain: drainLimit, open: make(chan struct{}, maxOpen)}
 }
 
 // finished counts orders whose end is on disk. An error ends the slot.
@@ -68,7 +68,7 @@ func (s *slot) measure(ctx context.Context, q queue, each time.Duration) (float6
 	<-ctx.Done()
 	rate := float64(s.done.Load()-before) / time.Since(began).Seconds()
 	producers.Wait()
-	for end := time.Now().Add(drainLimit); s.done.Load() < s.made.Load() && time.Now().Before(end) && s.failure.Load() == nil; {
+	for end := time.Now().Add(s.drain); s.done.Load() < s.made.Load() && time.Now().Before(end) && s.failure.Load() == nil; {
 		time.Sleep(time.Millisecond)
 	}
 	if err := s.failure.Load(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,13 +14,15 @@ import (
 // print shows the medians of the rounds, and ours divided by each arm; what fails
 // to be written, Flush tells.
 func (b *bench) print(out io.Writer) error {
+	_, _ = fmt.Fprintf(out, "PostgreSQL with %s; %d connections, %d for gathered writes.\nMedians of %d rounds of %s.\n\n",
+		strings.Join(settings(), " "), poolSize, b.writers, b.rounds, b.each)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "producers\tarm\tlives/s\trounds\tbare /\twhole /\tack p50\tack p99\tothers\t")
+	_, _ = fmt.Fprintln(w, "producers\tarm\tlives/s\tlow–high\tbare /\twhole /\tack p50\tack p99\tothers\t")
 	var others float64
 	for i, n := range b.producers {
 		for _, a := range b.arms {
 			c := b.cells[a.name][i]
-			_, _ = fmt.Fprintf(w, "%d\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%.0f%%\t\n", n, a.name, median(c.rates), c.rates,
+			_, _ = fmt.Fprintf(w, "%d\t%s\t%.0f\t%.0f–%.0f\t%s\t%s\t%s\t%s\t%.0f%%\t\n", n, a.name, median(c.rates), slices.Min(c.rates), slices.Max(c.rates),
 				b.ratio("bare", a.name, i), b.ratio("whole", a.name, i), quantile(c.acks, 0.5), quantile(c.acks, 0.99), 100*c.other)
 			others = max(others, c.other)
 		}

@@ -27,8 +27,8 @@ type whole struct {
 	workers workers[unbind.Claim]
 }
 
-func openWhole(_ context.Context, dir, _ string, finished func(int, error)) (queue, error) {
-	keyFile := filepath.Join(dir, "keys.json")
+func openWhole(_ context.Context, at place, finished func(int, error)) (queue, error) {
+	keyFile := filepath.Join(at.dir, "keys.json")
 	if err := seal.Create(keyFile); err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func openWhole(_ context.Context, dir, _ string, finished func(int, error)) (que
 	if err != nil {
 		return nil, err
 	}
-	store, err := bolt.Open(filepath.Join(dir, "hub.db"), keys)
+	store, err := bolt.Open(filepath.Join(at.dir, "hub.db"), keys)
 	if err != nil {
 		return nil, err
 	}

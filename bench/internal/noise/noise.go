@@ -15,7 +15,7 @@ const TooMuch = 0.1
 // Meter compares the whole machine with this process and some others.
 type Meter struct {
 	pids               []int
-	root               int // whose children belong here too; 0 for none
+	root               int   // whose children belong here too; 0 for none
 	total, busy, known int64 // ticks, at Start
 }
 
