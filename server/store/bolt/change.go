@@ -35,11 +35,11 @@ func (s *Store) newOrder(o unbind.Order) (change, error) {
 	return c, err
 }
 
-// plan works a transition out, where may lets it: nil lets it always. What
-// changes nothing writes nothing: a report that comes a thousand times costs no
-// write to the disk.
-func (s *Store) plan(tx *group.Tx, id string, t unbind.Transition, may func(unbind.Order) error) (change, error) {
-	r, err := loadOrder(tx, id)
+// plan works a transition out on a record, where may lets it: nil lets it always.
+// What changes nothing writes nothing: a report that comes a thousand times costs
+// no write to the disk.
+func (s *Store) plan(id string, raw []byte, t unbind.Transition, may func(unbind.Order) error) (change, error) {
+	r, err := decodeOrder(id, raw)
 	if err != nil {
 		return change{}, err
 	}
@@ -47,12 +47,12 @@ func (s *Store) plan(tx *group.Tx, id string, t unbind.Transition, may func(unbi
 	if err != nil {
 		return change{}, err
 	}
-	c := change{before: before, after: before, raw: bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(id)))}
 	if may != nil {
 		if err := may(before); err != nil {
 			return change{}, err
 		}
 	}
+	c := change{raw: raw, before: before, after: before}
 	c.after.History = slices.Clone(before.History)
 	c.moved = c.after.Apply(t)
 	sealed := r.GetSealed()
@@ -73,38 +73,48 @@ func (s *Store) plan(tx *group.Tx, id string, t unbind.Transition, may func(unbi
 	return c, nil
 }
 
-// transit plans a transition on what is committed and writes it, planned anew if
-// the order changed meanwhile. Where there is nothing to write it returns at once.
-func (s *Store) transit(ctx context.Context, id string, t unbind.Transition, may func(unbind.Order) error) (change, error) {
-	var c change
-	err := s.db.View(ctx, func(tx *group.Tx) error {
-		var err error
-		c, err = s.plan(tx, id, t, may)
-		return err
-	})
-	if err != nil || c.record == nil {
-		return c, err
+// transit plans a transition and writes it. raw is the order's record as it was
+// some time ago, nil to read it now: if the order changed since, the verb plans
+// anew.
+func (s *Store) transit(ctx context.Context, id string, raw []byte, t unbind.Transition, may func(unbind.Order) error) (change, error) {
+	if raw == nil {
+		err := s.db.View(ctx, func(tx *group.Tx) error {
+			raw = bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(id)))
+			return nil
+		})
+		if err != nil {
+			return change{}, err
+		}
+	}
+	c, err := s.plan(id, raw, t, may)
+	if err != nil {
+		return change{}, err
 	}
 	err = s.db.Update(ctx, func(tx *group.Tx) error {
-		if !bytes.Equal(tx.Bucket(bucketOrders).Get([]byte(id)), c.raw) {
+		if now := tx.Bucket(bucketOrders).Get([]byte(id)); !bytes.Equal(now, c.raw) {
 			var err error
-			if c, err = s.plan(tx, id, t, may); err != nil || c.record == nil {
+			if c, err = s.plan(id, bytes.Clone(now), t, may); err != nil {
 				return err
 			}
+		}
+		if c.record == nil {
+			return nil
 		}
 		return c.write(tx)
 	})
 	return c, err
 }
 
+// write writes the change. The keys of index entries hold the order's id and a
+// time of it, so that they are there if and only if the record says so.
 func (c change) write(tx *group.Tx) error {
 	for _, e := range c.del {
-		if err := tx.Bucket(e.bucket).Delete(e.key); err != nil {
+		if err := tx.Bucket(e.bucket).Remove(e.key, e.value); err != nil {
 			return err
 		}
 	}
 	for _, e := range c.put {
-		if err := tx.Bucket(e.bucket).Put(e.key, e.value); err != nil {
+		if err := tx.Bucket(e.bucket).PutNew(e.key, e.value); err != nil {
 			return err
 		}
 	}
@@ -115,7 +125,10 @@ func (c change) write(tx *group.Tx) error {
 			return err
 		}
 	}
-	return tx.Bucket(bucketOrders).Put(id, c.record)
+	if c.raw == nil {
+		return tx.Bucket(bucketOrders).PutNew(id, c.record)
+	}
+	return tx.Bucket(bucketOrders).Swap(id, c.raw, c.record)
 }
 
 // without returns the entries of all whose keys are not among those of others.

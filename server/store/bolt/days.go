@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -97,11 +96,10 @@ func loadUnbinds(tx *group.Tx, k []byte) (coverage.Unbinds, error) {
 // count as due on their day, like those that will be taken from now on. A day
 // before the first that is counted gets nothing: a window would add it to its
 // totals and show it on none of its days.
-func beginDays(tx *group.Tx, m *recordv1.Meta) error {
+func beginDays(tx *group.Tx, m *recordv1.Meta, today coverage.Day) error {
 	if m.FirstCountedDay != nil {
 		return nil
 	}
-	today := coverage.DayOf(time.Now())
 	m.FirstCountedDay = proto.Int32(int32(today))
 	counts := newCounts()
 	c := tx.Bucket(bucketOrdersLate).Cursor()

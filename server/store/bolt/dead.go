@@ -15,7 +15,7 @@ var _ unbind.DeadLetters = (*Store)(nil)
 
 // Appeal implements unbind.Orders.
 func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
-	c, err := s.transit(ctx, id, t, func(o unbind.Order) error {
+	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
 		switch {
 		case o.Subject != subject:
 			return fault.UnbindNotFound.New()
@@ -29,13 +29,13 @@ func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t 
 
 // Replay implements unbind.DeadLetters.
 func (s *Store) Replay(ctx context.Context, id string, t unbind.Transition) (unbind.Order, error) {
-	c, err := s.transit(ctx, id, t, isDeadLetter)
+	c, err := s.transit(ctx, id, nil, t, isDeadLetter)
 	return c.after, err
 }
 
 // Discard implements unbind.DeadLetters.
 func (s *Store) Discard(ctx context.Context, id string, t unbind.Transition) (unbind.Order, error) {
-	c, err := s.transit(ctx, id, t, isDeadLetter)
+	c, err := s.transit(ctx, id, nil, t, isDeadLetter)
 	return c.after, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
@@ -85,21 +86,28 @@ func orderRecord(o unbind.Order, sealed []byte) ([]byte, error) {
 
 // getOrder reads an order as it is on disk. Errors: fault.UnbindNotFound.
 func (s *Store) getOrder(tx *group.Tx, id string) (unbind.Order, error) {
-	r, err := loadOrder(tx, id)
+	return s.openOrder(id, tx.Bucket(bucketOrders).Get([]byte(id)))
+}
+
+// openOrder decodes and opens a record; nil is none.
+// Errors: fault.UnbindNotFound.
+func (s *Store) openOrder(id string, raw []byte) (unbind.Order, error) {
+	r, err := decodeOrder(id, raw)
 	if err != nil {
 		return unbind.Order{}, err
 	}
 	return s.orderOf(id, r)
 }
 
-// loadOrder reads an order's record. Errors: fault.UnbindNotFound.
-func loadOrder(tx *group.Tx, id string) (*recordv1.Order, error) {
-	r := new(recordv1.Order)
-	found, err := load(tx, bucketOrders, []byte(id), r)
-	if err == nil && !found {
-		err = fault.UnbindNotFound.New()
+func decodeOrder(id string, raw []byte) (*recordv1.Order, error) {
+	if raw == nil {
+		return nil, fault.UnbindNotFound.New()
 	}
-	return r, err
+	r := new(recordv1.Order)
+	if err := proto.Unmarshal(raw, r); err != nil {
+		return nil, fmt.Errorf("store: broken order %s: %w", id, err)
+	}
+	return r, nil
 }
 
 // orderOf opens a record.

@@ -96,7 +96,7 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, orders []change) ([]unbind
 	var placed []unbind.Placed
 	for i, item := range e.Items {
 		p := unbind.Placed{Platform: item.Platform, Reason: item.Reason}
-		switch open, err := s.openOrder(tx, e.Subject, item); {
+		switch open, err := s.standing(tx, e.Subject, item); {
 		case err != nil:
 			return nil, err
 		case item.Order == nil:
@@ -124,9 +124,9 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, orders []change) ([]unbind
 	return placed, count(tx, countOrders, e.NumberIndex[:], e.Now, day, made)
 }
 
-// openOrder finds the open order that stands for the item, the newest where
+// standing finds the open order that stands for the item, the newest where
 // there are several.
-func (s *Store) openOrder(tx *group.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
+func (s *Store) standing(tx *group.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
 	if item.Order == nil {
 		return nil, nil
 	}
@@ -157,12 +157,13 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 		due, n := s.due(tx, r)
 		next = n
 		for _, d := range due {
-			o, err := s.getOrder(tx, d.id)
+			raw := bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(d.id)))
+			o, err := s.openOrder(d.id, raw)
 			if err != nil {
 				continue // a check of the file names it; the others shall not wait for it
 			}
-			until := r.Now.Add(r.Lease)
-			claims = append(claims, unbind.Claim{Order: o, Until: until, Token: s.leases.takeLocked(o.ID, o.Platform, until)})
+			l := lease{until: r.Now.Add(r.Lease), platform: o.Platform, raw: raw}
+			claims = append(claims, unbind.Claim{Order: o, Until: l.until, Token: s.leases.takeLocked(o.ID, l)})
 		}
 		return nil
 	})
@@ -220,7 +221,7 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 
 // Extend implements unbind.Queue.
 func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbind.Claim, error) {
-	if !s.leases.extend(c.Order.ID, c.Token, time.Now(), until) {
+	if !s.leases.extend(c.Order.ID, c.Token, s.clock.Now(), until) {
 		return unbind.Claim{}, fault.LeaseLost.New()
 	}
 	c.Until = until
@@ -229,7 +230,8 @@ func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbi
 
 // Finish implements unbind.Queue.
 func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	if !s.leases.pin(c.Order.ID, c.Token, time.Now()) {
+	raw, ok := s.leases.pin(c.Order.ID, c.Token, s.clock.Now())
+	if !ok {
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
 	ended := false
@@ -240,7 +242,7 @@ func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition)
 			s.leases.unpin(c.Order.ID)
 		}
 	}()
-	done, err := s.transit(ctx, c.Order.ID, t, nil)
+	done, err := s.transit(ctx, c.Order.ID, raw, t, nil)
 	ended = err == nil
 	return done.after, err
 }
@@ -254,13 +256,13 @@ func (s *Store) Release(_ context.Context, claims []unbind.Claim) {
 
 // Report implements unbind.Queue.
 func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.Transition) (unbind.Order, bool, error) {
-	c, err := s.transit(ctx, id, t, func(o unbind.Order) error {
+	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
 		if o.Platform != p {
 			return fault.UnbindNotFound.New()
 		}
 		return nil
 	})
-	return s.shown(c.after, time.Now()), c.moved, err
+	return s.shown(c.after, s.clock.Now()), c.moved, err
 }
 
 // Cancel implements unbind.Queue. The order is kept from being claimed until the
@@ -273,11 +275,11 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 		return unbind.Order{}, err
 	case o.State.Final():
 		return unbind.Order{}, fault.AlreadyTerminal.New()
-	case !s.leases.pinFree(id, time.Now()):
+	case !s.leases.pinFree(id, s.clock.Now()):
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
-	c, err := s.transit(ctx, id, t, func(o unbind.Order) error {
+	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
 		switch {
 		case o.State.Final():
 			return fault.AlreadyTerminal.New()
