@@ -18,6 +18,13 @@ import (
 // verbLimit bounds what is no longer the caller's to end.
 const verbLimit = 30 * time.Second
 
+// lockWait is how long a start waits for a hub of its name that is just ending.
+const lockWait = 2 * time.Second
+
+// nameLock is the number of the lock on the name $1: locks are the database's, and
+// hubs that share nothing may use two schemas of one.
+const nameLock = `hashtextextended('tongcha hub ' || current_schema() || ' ' || $1, 0)`
+
 // Store keeps orders in a database that several hubs share. All methods are safe
 // for concurrent use.
 //
@@ -82,25 +89,40 @@ func (s *Store) begin(ctx context.Context) error {
 }
 
 // lock keeps a second process from being the same hub. It ends with the
-// connection; a hub that lost it and is replaced meanwhile finds its leases void.
+// connection, which the server may notice a moment after a crash; a hub that lost
+// it and is replaced meanwhile finds its leases void.
 func (s *Store) lock(ctx context.Context) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("store: connect: %w", err)
 	}
 	s.own = conn
-	var locked bool
 	var fsync string
-	err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(hashtextextended('tongcha hub ' || current_schema() || ' ' || $1, 0)), current_setting('fsync')`, s.hub).Scan(&locked, &fsync)
-	switch {
-	case err != nil:
-		return fmt.Errorf("store: lock: %w", err)
-	case !locked:
-		return fmt.Errorf("store: a hub named %q is running on this database; stop it first, or give this one another name", s.hub)
-	case fsync != "on":
+	if err := conn.QueryRow(ctx, `SELECT current_setting('fsync')`).Scan(&fsync); err != nil {
+		return fmt.Errorf("store: connect: %w", err)
+	}
+	if fsync != "on" {
 		return errors.New("store: the server runs with fsync=off and would lose orders; set fsync=on")
 	}
-	return nil
+	try := time.NewTicker(lockWait / 20)
+	defer try.Stop()
+	for end := time.Now().Add(lockWait); ; {
+		var locked bool
+		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(`+nameLock+`)`, s.hub).Scan(&locked); err != nil {
+			return fmt.Errorf("store: lock: %w", err)
+		}
+		if locked {
+			return nil
+		}
+		if !time.Now().Before(end) {
+			return fmt.Errorf("store: a hub named %q is running on this database; stop it first, or give this one another name", s.hub)
+		}
+		select {
+		case <-try.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // check keeps a sealed word beside the layout's version, so that a start with the
@@ -133,7 +155,10 @@ func (s *Store) check(ctx context.Context, tx pgx.Tx) error {
 // given back before are void at the hub's next start, or when their time is over.
 func (s *Store) Close() error {
 	if s.own != nil {
-		_ = s.own.Hijack().Close(context.Background()) // and the lock ends with it
+		ctx, cancel := context.WithTimeout(context.Background(), verbLimit)
+		defer cancel()
+		_, _ = s.own.Exec(ctx, `SELECT pg_advisory_unlock(`+nameLock+`)`, s.hub) // else it ends with the connection
+		_ = s.own.Hijack().Close(ctx)
 		s.own = nil
 	}
 	s.pool.Close()
