@@ -60,6 +60,7 @@ bench: ## every benchmark of docs/performance.md, about 20 minutes; wants a quie
 	chmod 711 "$$dir" # PostgreSQL runs as another user than root
 	trap 'rm -rf "$$dir"' EXIT
 	go -C bench run ./enqueue --dir "$$PWD/$$dir" --seconds 60
+	go -C bench run ./million --dir "$$PWD/$$dir"
 	go -C bench/lives run . -dir "$$PWD/$$dir"
 	go test -run xxx -bench 'GetLookup|LookupJSON' ./server/gateway
 	go test -run xxx -bench WayIn ./server/rpc

@@ -55,7 +55,7 @@ func (s *Store) change(ctx context.Context, id string, t unbind.Transition, may 
 	var o unbind.Order
 	var changed bool
 	err := s.update(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		h, err := s.held(ctx, tx, id, time.Now(), forUpdate)
+		h, err := s.held(ctx, tx, id, s.clock.Now(), forUpdate)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (s *Store) put(ctx context.Context, tx pgx.Tx, o unbind.Order) error {
 func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
 	var o unbind.Order
 	err := s.update(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		now := time.Now()
+		now := s.clock.Now()
 		h, err := s.held(ctx, tx, c.Order.ID, now, forUpdate)
 		if err != nil {
 			return err
@@ -171,7 +171,7 @@ func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t 
 
 // Order implements unbind.Orders.
 func (s *Store) Order(ctx context.Context, subject phone.Subject, id string) (unbind.Order, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, record, coalesce(lease_until > $3, false) FROM orders WHERE id = $1 AND subject = $2`, id, subject[:], time.Now())
+	rows, err := s.pool.Query(ctx, `SELECT id, record, coalesce(lease_until > $3, false) FROM orders WHERE id = $1 AND subject = $2`, id, subject[:], s.clock.Now())
 	if err != nil {
 		return unbind.Order{}, failed(ctx, err)
 	}
@@ -186,7 +186,7 @@ func (s *Store) Order(ctx context.Context, subject phone.Subject, id string) (un
 func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before string, limit int) ([]unbind.Order, error) {
 	rows, err := s.pool.Query(ctx, `
 SELECT id, record, coalesce(lease_until > $4, false) FROM orders
-WHERE subject = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3`, subject[:], before, limit, time.Now())
+WHERE subject = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3`, subject[:], before, limit, s.clock.Now())
 	if err != nil {
 		return nil, failed(ctx, err)
 	}

@@ -110,7 +110,7 @@ func (s *Store) lease(ctx context.Context, tx pgx.Tx, r unbind.ClaimRequest, pla
 // Extend implements unbind.Queue.
 func (s *Store) Extend(ctx context.Context, c unbind.Claim, until time.Time) (unbind.Claim, error) {
 	held, err := s.pool.Exec(ctx, `UPDATE orders SET lease_until = $3 WHERE id = $1 AND token = $2 AND lease_until > $4`,
-		c.Order.ID, int64(c.Token), until, time.Now())
+		c.Order.ID, int64(c.Token), until, s.clock.Now())
 	if err != nil {
 		return unbind.Claim{}, failed(ctx, err)
 	}
@@ -131,5 +131,5 @@ func (s *Store) Release(ctx context.Context, claims []unbind.Claim) {
 	}
 	_, _ = s.pool.Exec(ctx, `
 UPDATE orders AS o SET lease_until = CASE WHEN o.in_doubt THEN timestamptz '-infinity' END
-FROM unnest($1::text[], $2::bigint[]) AS c (id, token) WHERE o.id = c.id AND o.token = c.token AND o.lease_until > $3`, ids, tokens, time.Now())
+FROM unnest($1::text[], $2::bigint[]) AS c (id, token) WHERE o.id = c.id AND o.token = c.token AND o.lease_until > $3`, ids, tokens, s.clock.Now())
 }

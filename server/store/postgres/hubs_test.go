@@ -159,7 +159,7 @@ func TestOpenRefuses(t *testing.T) {
 	a := hub(t, dir, "a")
 	refused := func(what, at, name string, keys *seal.Keys, want string) {
 		t.Helper()
-		s, err := postgres.Open(t.Context(), at, name, keys)
+		s, err := postgres.Open(t.Context(), postgres.Options{URL: at, Hub: name, Keys: keys})
 		if err == nil {
 			_ = s.Close()
 		}

@@ -71,7 +71,7 @@ func keysIn(t *testing.T, dir string) *seal.Keys {
 // hub opens the store of a folder as one of its hubs.
 func hub(t *testing.T, dir, name string) *postgres.Store {
 	t.Helper()
-	s, err := postgres.Open(t.Context(), schemaOf(t, dir), name, keysIn(t, dir))
+	s, err := postgres.Open(t.Context(), postgres.Options{URL: schemaOf(t, dir), Hub: name, Keys: keysIn(t, dir)})
 	if err != nil {
 		t.Fatal(err)
 	}

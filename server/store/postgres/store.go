@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/seal"
 )
@@ -33,21 +34,29 @@ const nameLock = `hashtextextended('tongcha hub ' || current_schema() || ' ' || 
 // means that nobody knows whether it is; to ask again is safe, since a request is
 // known by its key and a claim by its token.
 type Store struct {
-	pool *pgxpool.Pool
-	keys *seal.Keys
-	hub  string
-	run  int64         // how often this hub opened the store
-	own  *pgxpool.Conn // holds the lock on the hub's name
+	pool  *pgxpool.Pool
+	keys  *seal.Keys
+	clock *clock.Clock
+	hub   string
+	run   int64         // how often this hub opened the store
+	own   *pgxpool.Conn // holds the lock on the hub's name
 }
 
-// Open connects to the database at url and makes the tables that are missing.
-// hub names this hub among those that share it; leases of its earlier run are void.
-// Personal fields are sealed with keys, which all hubs share.
+// Options says which database, and for whom.
+type Options struct {
+	URL   string       // as pgx takes it
+	Hub   string       // names this hub among those that share the database
+	Keys  *seal.Keys   // seal personal fields; all hubs have the same
+	Clock *clock.Clock // the hub's time; nil for the machine's
+}
+
+// Open connects and makes the tables that are missing. Leases of the hub's earlier
+// run are void.
 //
 // Errors: a hub of that name runs already; the server does not sync what it
 // commits; the tables are newer than this program, or sealed with other keys.
-func Open(ctx context.Context, url, hub string, keys *seal.Keys) (*Store, error) {
-	c, err := pgxpool.ParseConfig(url)
+func Open(ctx context.Context, o Options) (*Store, error) {
+	c, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("store: the database's address: %w", err)
 	}
@@ -56,7 +65,7 @@ func Open(ctx context.Context, url, hub string, keys *seal.Keys) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("store: connect: %w", err)
 	}
-	s := &Store{pool: pool, keys: keys, hub: hub}
+	s := &Store{pool: pool, keys: o.Keys, clock: o.Clock, hub: o.Hub}
 	if err := s.begin(ctx); err != nil {
 		s.Close()
 		return nil, err
