@@ -41,7 +41,7 @@ const (
 
 func openBare(_ context.Context, at place, finished func(int, error)) (queue, error) {
 	db, err := group.Open(filepath.Join(at.dir, "bare.db"), group.Options{
-		Buckets: [][]byte{bucketOrders, bucketDue}, Begin: func(*group.Tx) error { return nil },
+		Buckets: [][]byte{bucketOrders, bucketDue}, Growing: [][]byte{bucketOrders, bucketDue}, Begin: func(*group.Tx) error { return nil },
 	})
 	if err != nil {
 		return nil, err
