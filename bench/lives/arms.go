@@ -26,8 +26,9 @@ func arms() []arm {
 		{name: "whole", open: openWhole},
 		{name: "river-single", open: riverArm(false)},
 		{name: "river-gathered", open: riverArm(true)},
-		{name: "pgx-single", open: pgxArm(false)},
-		{name: "pgx-gathered", open: pgxArm(true)},
+		{name: "pgx-single", open: pgxArm(false, false)},
+		{name: "pgx-inserts", open: pgxArm(true, false)},
+		{name: "pgx-gathered", open: pgxArm(true, true)},
 	}
 }
 

@@ -42,7 +42,9 @@ func (o options) bounds() error {
 type cell struct {
 	rates []float64 // lives a second, one of each round
 	acks  []time.Duration
-	other float64 // the most of the machine that strangers used in a round
+	cpu   time.Duration // of both processes, warm-up and end included
+	lives int64         // that it was used for
+	other float64       // the most of the machine that strangers used in a round
 }
 
 // bench is a run.
@@ -104,13 +106,13 @@ func (b *bench) once(ctx context.Context, a arm, i int) error {
 	}
 	meter := noise.StartTree(b.pg.PID())
 	rate, err := s.measure(ctx, q, b.each)
-	other := meter.Share()
+	cpu, other := meter.Own(), meter.Share()
 	if err := errors.Join(err, q.Close(), os.RemoveAll(dir)); err != nil {
 		return err
 	}
 	c := &b.cells[a.name][i]
 	c.rates = append(c.rates, rate)
 	c.acks = append(c.acks, s.acks...)
-	c.other = max(c.other, other)
+	c.cpu, c.lives, c.other = c.cpu+cpu, c.lives+s.done.Load(), max(c.other, other)
 	return nil
 }

@@ -52,11 +52,13 @@ type pgxLease struct {
 	value []byte
 }
 
-// pgxQueue is a table with FOR UPDATE SKIP LOCKED. Claims take up to 100 orders
-// and ends are gathered in both of its arms; inserts where gathered isn't nil.
+// pgxQueue is a table with FOR UPDATE SKIP LOCKED. Claims take up to 100 orders in
+// all of its arms. Inserts are gathered where gathered isn't nil; ends, which are
+// the workers' own business, where most is above 1.
 type pgxQueue struct {
 	pool     *pgxpool.Pool
 	gathered *gatherer[pgxOrder]
+	most     int // ends of one statement
 	told     func(int, error)
 
 	wake    chan struct{}
@@ -66,7 +68,7 @@ type pgxQueue struct {
 	finish  sync.WaitGroup
 }
 
-func pgxArm(gathered bool) func(context.Context, place, func(int, error)) (queue, error) {
+func pgxArm(inserts, ends bool) func(context.Context, place, func(int, error)) (queue, error) {
 	return func(ctx context.Context, at place, finished func(int, error)) (queue, error) {
 		// The planner sees an empty table when it makes the plans that are kept, and
 		// would read all of it for ever.
@@ -83,19 +85,23 @@ func pgxArm(gathered bool) func(context.Context, place, func(int, error)) (queue
 			return nil, err
 		}
 		q := &pgxQueue{pool: pool, told: finished, wake: make(chan struct{}, 1), claims: make(chan pgxLease, inFlight)}
-		if gathered {
+		finishers := poolSize - 8 // the others insert and claim
+		if q.most = 1; ends {
+			q.most, finishers = groupMost, at.writers
+		}
+		if inserts {
 			q.gathered = gather(at.writers, groupMost, q.insert)
 		}
-		q.start(at.writers)
+		q.start(finishers)
 		return q, nil
 	}
 }
 
-func (q *pgxQueue) start(writers int) {
+func (q *pgxQueue) start(finishers int) {
 	ctx, stop := context.WithCancel(context.Background())
 	q.stop = stop
 	q.claimer.Go(func() { q.claim(ctx) })
-	for range writers {
+	for range finishers {
 		q.finish.Go(q.end)
 	}
 }
@@ -195,7 +201,7 @@ func (q *pgxQueue) lease(ctx context.Context) ([]pgxLease, error) {
 func (q *pgxQueue) end() {
 	var ids []uuid.UUID
 	var tokens []int64
-	for group := range groups(q.claims, groupMost) {
+	for group := range groups(q.claims, q.most) {
 		ids, tokens = ids[:0], tokens[:0]
 		for _, l := range group {
 			ids, tokens = append(ids, l.id), append(tokens, l.token)

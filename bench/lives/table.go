@@ -17,13 +17,13 @@ func (b *bench) print(out io.Writer) error {
 	_, _ = fmt.Fprintf(out, "PostgreSQL with %s; %d connections, %d for gathered writes.\nMedians of %d rounds of %s.\n\n",
 		strings.Join(settings(), " "), poolSize, b.writers, b.rounds, b.each)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "producers\tarm\tlives/s\tlow–high\tbare /\twhole /\tack p50\tack p99\tothers\t")
+	_, _ = fmt.Fprintln(w, "producers\tarm\tlives/s\tlow–high\tbare /\twhole /\tack p50\tack p99\tCPU/life\tothers\t")
 	var others float64
 	for i, n := range b.producers {
 		for _, a := range b.arms {
 			c := b.cells[a.name][i]
-			_, _ = fmt.Fprintf(w, "%d\t%s\t%.0f\t%.0f–%.0f\t%s\t%s\t%s\t%s\t%.0f%%\t\n", n, a.name, median(c.rates), slices.Min(c.rates), slices.Max(c.rates),
-				b.ratio("bare", a.name, i), b.ratio("whole", a.name, i), quantile(c.acks, 0.5), quantile(c.acks, 0.99), 100*c.other)
+			_, _ = fmt.Fprintf(w, "%d\t%s\t%.0f\t%.0f–%.0f\t%s\t%s\t%s\t%s\t%s\t%.0f%%\t\n", n, a.name, median(c.rates), slices.Min(c.rates), slices.Max(c.rates),
+				b.ratio("bare", a.name, i), b.ratio("whole", a.name, i), quantile(c.acks, 0.5), quantile(c.acks, 0.99), c.each(), 100*c.other)
 			others = max(others, c.other)
 		}
 	}
@@ -35,6 +35,11 @@ func (b *bench) print(out io.Writer) error {
 		return err
 	}
 	return nil
+}
+
+// each is the time of cores for one life.
+func (c cell) each() time.Duration {
+	return (c.cpu / time.Duration(max(1, c.lives))).Round(time.Microsecond)
 }
 
 func (b *bench) ratio(ours, of string, i int) string {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // TooMuch is the share from which on figures say more about the others. What the
@@ -45,6 +46,10 @@ func (m Meter) Share() float64 {
 	others := (busy - m.busy) - (m.ours() - m.known)
 	return max(0, float64(others)/float64(total-m.total))
 }
+
+// Own is the time of cores that this process and those that belong here have used
+// since Start; 0 where the system has no /proc. It counts in ticks of 10 ms.
+func (m Meter) Own() time.Duration { return time.Duration(m.ours()-m.known) * 10 * time.Millisecond }
 
 // machine is the time of all cores, and how much of it was not idle.
 func machine() (total, busy int64) {
