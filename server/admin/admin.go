@@ -61,10 +61,13 @@ type Options struct {
 	File      CatalogueFile
 	// Coverage answers the regulator's questions, here without asking who calls;
 	// nil for none.
-	Coverage  oversightv1.CoverageServiceServer
-	Orders    Orders
+	Coverage oversightv1.CoverageServiceServer
+	Orders   Orders
+	// Flow says how orders go to a platform; nil leaves it out.
+	Flow      func(platform.ID) unbind.Flow
 	Authority *pki.Authority
-	Hub       Hub // nil: HubService is not served
+	Hub       Hub   // nil: HubService is not served
+	Store     Store // nil: StoreService is not served
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
@@ -84,7 +87,7 @@ func NewServer(o Options) *grpc.Server {
 		o.Now = time.Now
 	}
 	s := &service{o: o}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.StreamInterceptor(s.translateStream), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
 	adminv1.RegisterCatalogueServiceServer(g, s)
 	if o.Coverage != nil {
@@ -92,6 +95,9 @@ func NewServer(o Options) *grpc.Server {
 	}
 	if o.Hub != nil {
 		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
+	}
+	if o.Store != nil {
+		adminv1.RegisterStoreServiceServer(g, &storeService{o: o})
 	}
 	return g
 }
@@ -195,6 +201,7 @@ func (s *service) platformMessage(i platform.Info) *adminv1.Platform {
 		PlatformId: string(i.ID), DisplayName: i.DisplayName, Category: i.Category, State: state, Address: i.Address, Health: string(i.Health),
 		Problem: i.Problem, Functions: i.Functions.Names(), UnbindMode: string(i.UnbindMode), MaxBatch: int32(i.MaxBatch), AddTime: stamp(i.AddTime),
 		LastSeenTime: stamp(i.LastSeen), Products: i.Products, SuspendReason: i.SuspendReason, Load: s.loadMessage(i.ID),
+		Orders: s.joinedFlow(i),
 	}
 }
 
