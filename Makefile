@@ -30,7 +30,7 @@ help: ## list the targets
 
 ## tests
 
-.PHONY: test race readme node
+.PHONY: test race readme node postgres
 test: ## every test that needs nothing but Go
 	go test ./...
 
@@ -52,20 +52,26 @@ chaos: ## the hub is killed 2400 times, about 10 minutes; Linux
 chaos-short: ## the same for a minute, and proof that a broken hub is found out; Linux
 	@$(call run-test,chaos,TestChaosShort,./cmd/tongcha/chaos)
 
-# The benchmarks are a module of their own, so that the hub does not depend on what
-# it is compared with.
+postgres: ## the queue on PostgreSQL against a real server; needs the Debian package postgresql
+	go test -count=1 -tags=postgres ./server/store/postgres/...
+
+# The benchmarks are modules of their own, so that the hub does not depend on what
+# it is compared with, nor one benchmark on what another needs.
 .PHONY: bench bench-test
-bench-test: ## the benchmarks work; says nothing about speed
+bench-test: ## the benchmarks work; says nothing about speed; needs the Debian package postgresql
 	go -C bench test ./...
+	go -C bench/lives test ./...
 
 bench: ## every benchmark of docs/performance.md, about 20 minutes; wants a quiet machine
 	go -C bench run ./fanout
 	go -C bench run ./badplatforms
 	go -C bench run ./rest
 	dir=$$(mktemp -d .bench-XXXXXX) # on the disk of the tree, not in memory
+	chmod 711 "$$dir" # PostgreSQL runs as another user than root
 	trap 'rm -rf "$$dir"' EXIT
 	go -C bench run ./enqueue --dir "$$PWD/$$dir" --seconds 60
 	go -C bench run ./million --dir "$$PWD/$$dir"
+	go -C bench/lives run . -dir "$$PWD/$$dir"
 	go test -run xxx -bench 'GetLookup|LookupJSON' ./server/gateway
 	go test -run xxx -bench WayIn ./server/rpc
 	go test -run xxx -bench Start -cpu 1 ./server/lookup
@@ -145,17 +151,20 @@ fix-fmt: ## format the Go files
 verify-tidy: ## the module files are complete and hold nothing superfluous
 	go mod tidy -diff
 	go -C bench mod tidy -diff
+	go -C bench/lives mod tidy -diff
 	go -C tools/lint mod tidy -diff
 	go -C tools list -mod=readonly -deps tool >/dev/null
 
 fix-tidy: ## tidy the module files
 	go mod tidy
 	go -C bench mod tidy
+	go -C bench/lives mod tidy
 	go -C tools/lint mod tidy
 
 verify-lint: ## golangci-lint finds nothing
 	$(LINT) run ./...
-	cd bench && go tool -modfile=../tools/lint/go.mod golangci-lint run ./...
+	(cd bench && go tool -modfile=../tools/lint/go.mod golangci-lint run ./...)
+	(cd bench/lives && go tool -modfile=../../tools/lint/go.mod golangci-lint run ./...)
 
 fix-lint: ## let golangci-lint change what it can
 	$(LINT) run --fix ./...
