@@ -1,0 +1,80 @@
+package simtest
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seeds = flag.Int("sim.seeds", 10, "how many worlds TestSimulation lives through")
+	from  = flag.Uint64("sim.from", 1, "the seed of the first of them")
+	days  = flag.Int("sim.days", 30, "how many days each of them lasts")
+)
+
+// TestSimulation lives through worlds of months. A world that breaks a rule prints
+// its seed, the rule, the story of the order, and the command that lives through
+// it again.
+func TestSimulation(t *testing.T) {
+	var sum totals
+	began := time.Now()
+	for i := range *seeds {
+		o := options{seed: *from + uint64(i), days: *days, numbers: 12, platforms: 8, busy: 18 * hour, restarts: *days / 3}
+		sum.add(simulate(t, o), o.days)
+	}
+	t.Logf("%d worlds: %s, in %v", *seeds, sum, time.Since(began).Round(time.Millisecond))
+}
+
+// simulate lives through one world.
+func simulate(t *testing.T, o options) *ledger {
+	var g *ledger
+	t.Run(fmt.Sprintf("seed=%d", o.seed), func(t *testing.T) {
+		cryptotest.SetGlobalRandom(t, o.seed)
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, o)
+			g = w.ledger
+			w.live()
+		})
+		if g != nil && len(g.breaches) > 0 {
+			t.Errorf("seed %d breaks a rule\n%s\nlive through it again: go test ./server/simtest -run 'TestSimulation$' -sim.seeds=1 -sim.from=%d -sim.days=%d -v",
+				o.seed, g.report(), o.seed, o.days)
+		}
+	})
+	return g
+}
+
+// totals sums worlds up.
+type totals struct {
+	lives, sends, polls, reports, effects, runs, crashes, days, breaches int
+	ends                                                                 map[string]int
+}
+
+func (s *totals) add(g *ledger, days int) {
+	if g == nil {
+		return
+	}
+	if s.ends == nil {
+		s.ends = make(map[string]int)
+	}
+	s.lives += len(g.lives)
+	s.sends += g.sends
+	s.polls += g.polls
+	s.reports += g.reports
+	s.effects += g.detached
+	s.runs += len(g.runs)
+	s.crashes += g.crashes
+	s.days += days
+	s.breaches += len(g.breaches)
+	for _, l := range g.lives {
+		s.ends[l.told]++
+	}
+}
+
+// String is the line that is printed.
+func (s totals) String() string {
+	return fmt.Sprintf("%d order lives, %d attempts, %d questions, %d reports, %d effects, %d runs of the hub, %d crashes, %d simulated days, %d breaches, ends %v",
+		s.lives, s.sends, s.polls, s.reports, s.effects, s.runs, s.crashes, s.days, s.breaches, s.ends)
+}
