@@ -51,6 +51,10 @@ const (
 	UnbindNotFound      Reason = "UNBIND_NOT_FOUND"
 	AlreadyTerminal     Reason = "ALREADY_TERMINAL"
 	AlreadySent         Reason = "ALREADY_SENT"
+	NotRefused          Reason = "NOT_REFUSED"
+	AppealLimit         Reason = "APPEAL_LIMIT"
+	AppealTooLate       Reason = "APPEAL_TOO_LATE"
+	NotAbandoned        Reason = "NOT_ABANDONED"
 	ReportInvalid       Reason = "REPORT_INVALID"
 	TimeInvalid         Reason = "TIME_INVALID"
 	CheckRate           Reason = "CHECK_RATE"
@@ -143,6 +147,10 @@ var table = map[Reason]row{
 	UnbindNotFound:      {NotFound, "没有找到这个解绑申请。", "There is no such unbind order."},
 	AlreadyTerminal:     {Precondition, "这个解绑申请已经结束，不能再更改。", "This order has ended and can't be changed."},
 	AlreadySent:         {Precondition, "这个解绑申请已发给平台，不能撤回。", "This order was already sent to the platform and can't be taken back."},
+	NotRefused:          {Precondition, "平台没有拒绝这个解绑申请，现在不能申诉。", "The platform has not refused this order, so there is nothing to appeal."},
+	AppealLimit:         {Precondition, "这个解绑申请已申诉过两次，不能再申诉；可凭回执向 12300 或 12315 投诉。", "This order was appealed twice already. You can take its receipt to 12300 or 12315."},
+	AppealTooLate:       {Precondition, "平台拒绝已超过 30 天，不能再申诉；请重新查询并提交解绑申请。", "The refusal is more than 30 days old. Please look the number up again and place a new order."},
+	NotAbandoned:        {Precondition, "这个解绑申请不在死信中。", "This order is not a dead letter."},
 	ReportInvalid:       {Invalid, "上报内容无效：拒绝须附原因，需用户操作须附 https 链接。", "The report is not valid: a refusal needs a reason, an action needs an https URL."},
 	TimeInvalid:         {Invalid, "时间缺失或无效，不能晚于当前时间。", "The time is missing or not valid; it must not be in the future."},
 	CheckRate:           {Exhausted, "核验次数过多，请稍后再试。", "Too many checks. Please wait."},

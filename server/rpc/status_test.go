@@ -39,7 +39,7 @@ var codesOf = map[codes.Code][]fault.Reason{
 	codes.Unimplemented:      {fault.MethodUnknown, fault.MethodNotAllowed},
 	codes.Canceled:           {fault.RequestCanceled},
 	codes.DeadlineExceeded:   {fault.DeadlineExceeded},
-	codes.FailedPrecondition: {fault.ConsentRequired, fault.NotLookedUp, fault.NothingToUnbind, fault.HolderUnattested, fault.UnbindUnsupported, fault.AlreadyTerminal, fault.AlreadySent, fault.PlatformState},
+	codes.FailedPrecondition: {fault.ConsentRequired, fault.NotLookedUp, fault.NothingToUnbind, fault.HolderUnattested, fault.UnbindUnsupported, fault.AlreadyTerminal, fault.AlreadySent, fault.PlatformState, fault.NotRefused, fault.AppealLimit, fault.AppealTooLate, fault.NotAbandoned},
 }
 
 // failing calls a method that fails with the error, over a real connection.

@@ -227,8 +227,8 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 	case a.Polled:
 		return Retry(a, code, NextPoll(a.Ended, o.Polls, 0))
 	case code == platform.CodeAlreadyExists:
-		return Abandon(a, code)
-	case o.State == Queued && a.Ended.Sub(o.CreateTime) > d.o.MaxAge:
+		return Disowned(a)
+	case o.State.Rank() == rankOpen && a.Ended.Sub(o.CreateTime) > d.o.MaxAge:
 		return Abandon(a, "TOO_OLD")
 	case ce != nil && code == platform.CodeResourceExhausted && ce.RetryAfter > 0:
 		return Snooze(a, code, a.Ended.Add(ce.RetryAfter))

@@ -16,11 +16,13 @@ type State uint8
 
 // The states.
 const (
-	// Queued: on disk, waits for its next attempt. Made by Enqueue, and by the
-	// hub after an attempt that gave no answer. A crash leaves it as it is.
+	// Queued: on disk, waits for its next attempt. Made by Enqueue and by a
+	// replay; an attempt that gave no answer leaves it here. A crash leaves it as
+	// it is.
 	Queued State = iota + 1
 	// Sending: an attempt is under way. It is a lease in memory; the disk says
-	// Queued, so after a crash the order is sent again under the same id.
+	// Queued or Appealed, so after a crash the order is sent again under the same
+	// id.
 	Sending
 	// InReview: the platform took the order. Moved by its answer, its report or
 	// the hub's question; a crash leaves it to be asked about again.
@@ -58,7 +60,7 @@ func ParseState(name string) (State, bool) {
 }
 
 // Rank orders the states. A platform's word never lowers it and never leaves
-// the highest.
+// the highest; moves has every way.
 func (s State) Rank() int {
 	switch s {
 	case Queued, Appealed:
@@ -89,6 +91,7 @@ type Order struct {
 	AccountRefs []string
 	BoundBefore time.Time // accounts bound at this time or later stay; zero where unattested
 	CreateTime  time.Time
+	OpenTime    time.Time // since when it is open: taken, appealed or replayed
 	DueTime     time.Time
 
 	State         State
@@ -100,6 +103,10 @@ type Order struct {
 	ReportTime    time.Time // the platform's time of the last change between states of equal rank
 	Run           int64     // which run of the store took it
 	Sent          bool      // an attempt was made, also one that cost none
+	Appeals       int       // how often the person appealed
+	AppealedOver  time.Time // the platform's time of the refusal appealed last: its reports up to then are void
+	Discarded     bool      // a dead letter that an operator put aside
+	Note          string    // why, in the operator's words
 	RefusalReason string
 	RefusalText   string
 	ActionURL     string
@@ -111,7 +118,8 @@ type Step struct {
 	State   State
 	Time    time.Time
 	Attempt int
-	Reason  string // one word: an outcome, a refusal reason, a cause
+	Reason  string        // one word: an outcome, a refusal reason, a cause
+	Took    time.Duration // of the attempt that ended with this step; 0 where none did
 }
 
 // Overdue reports whether the order is open and past its due time.
@@ -134,7 +142,7 @@ func (o *Order) step(s Step) {
 
 // New is a fresh order.
 func New(id string, now, due time.Time, b Order) Order {
-	b.ID, b.CreateTime, b.DueTime = id, now, due
+	b.ID, b.CreateTime, b.OpenTime, b.DueTime = id, now, now, due
 	b.State, b.StateTime, b.NextTime = Queued, now, now
 	b.History = []Step{{State: Queued, Time: now}}
 	return b

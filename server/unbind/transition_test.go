@@ -62,17 +62,22 @@ var moves = []struct {
 	{"reported refused", reported(platform.StageRefused), open, refused, nil},
 	{"retry", byHub(func(a unbind.Attempt) unbind.Transition {
 		return unbind.Retry(a, "UNAVAILABLE", a.Ended.Add(time.Minute))
-	}), []unbind.State{appealed}, queued, nil},
+	}), nil, 0, nil},
 	{"snooze", byHub(func(a unbind.Attempt) unbind.Transition {
 		return unbind.Snooze(a, "RESOURCE_EXHAUSTED", a.Ended.Add(time.Minute))
-	}), []unbind.State{appealed}, queued, nil},
+	}), nil, 0, nil},
 	{"holder unknown", byHub(func(a unbind.Attempt) unbind.Transition {
 		return unbind.HolderUnknown(a.Ended, a.Ended.Add(time.Minute))
-	}), []unbind.State{appealed}, queued, nil},
+	}), nil, 0, nil},
 	{"too old", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Abandon(a, "TOO_OLD") }), []unbind.State{queued, appealed}, abandoned, nil},
-	{"already exists", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Abandon(a, platform.CodeAlreadyExists) }), open, abandoned, nil},
+	{"already exists", byHub(unbind.Disowned), open, abandoned, nil},
 	{"holder changed", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.HolderChanged(a.Ended) }), []unbind.State{queued, appealed}, cancelled, nil},
-	{"cancelled by person", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.CancelledByPerson(a.Ended) }), []unbind.State{queued, appealed}, cancelled, nil},
+	{"cancelled by person", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.CancelledByPerson(a.Ended) }), []unbind.State{queued}, cancelled, nil},
+	{"appealed by person", byHub(func(a unbind.Attempt) unbind.Transition {
+		return unbind.AppealedByPerson(a.Ended, a.Ended.Add(time.Hour))
+	}), []unbind.State{refused}, appealed, nil},
+	{"replayed", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Replayed(a.Ended) }), []unbind.State{abandoned}, queued, nil},
+	{"discarded", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Discarded(a.Ended, "gone") }), nil, 0, nil},
 }
 
 func answered(stage platform.Stage, polled bool) func(now, at time.Time) unbind.Transition {
@@ -135,6 +140,9 @@ func TestFinalOrderIsNotTouched(t *testing.T) {
 	for _, s := range []unbind.State{completed, refused, abandoned, cancelled} {
 		for _, m := range moves {
 			o := inState(s)
+			if in(s, m.from) || m.name == "discarded" && s == abandoned {
+				continue // a person or an operator opens it again, or puts it aside
+			}
 			o.RefusalReason = "HAS_BALANCE"
 			o.Apply(m.t(day1.Add(time.Hour), day1.Add(time.Hour)))
 			if o.Attempts != 0 || o.Polls != 0 || len(o.History) != 1 || o.RefusalReason != "HAS_BALANCE" || !o.ReportTime.Equal(day1) {
@@ -249,6 +257,8 @@ func TestRandomHistories(t *testing.T) {
 			switch {
 			case changed != (before.State != o.State):
 				t.Fatalf("seed %d: %s: changed is %v from %s to %s", seed, m.name, changed, before.State, o.State)
+			case before.State.Final() && in(before.State, m.from):
+				// opened again, by a person or an operator
 			case before.State.Final() && o.State != before.State:
 				t.Fatalf("seed %d: %s left %s", seed, m.name, before.State)
 			case o.State.Rank() < before.State.Rank():

@@ -16,7 +16,7 @@ import (
 )
 
 // Queue keeps orders and says which is next. Every method is one transaction
-// and, but for Claim and Release, durable when it returns.
+// and, but for those that only touch leases, durable when it returns.
 type Queue interface {
 	// Enqueue records the orders of a request, or returns what the same request
 	// made before. An open order of the same person at the same platform that
@@ -26,7 +26,11 @@ type Queue interface {
 	// Claim leases orders that are due, oldest due first, and says when the next
 	// one is due among those it could lease then (zero for none). No two live
 	// leases are of one order; a lease of an earlier run of the hub is void.
+	// An order whose record is broken is left out and does not keep the others.
 	Claim(context.Context, ClaimRequest) (claims []Claim, next time.Time, err error)
+	// Extend makes a live lease last until another time.
+	// Errors: fault.LeaseLost when the claim is not the order's live lease.
+	Extend(ctx context.Context, c Claim, until time.Time) (Claim, error)
 	// Finish applies the outcome of a claim and returns the order.
 	// Errors: fault.LeaseLost when the claim is not the order's live lease.
 	Finish(context.Context, Claim, Transition) (Order, error)
@@ -35,18 +39,42 @@ type Queue interface {
 	// Report applies what a platform says of its own order and reports whether
 	// that changed the state. Errors: fault.UnbindNotFound.
 	Report(ctx context.Context, p platform.ID, id string, t Transition) (Order, bool, error)
-	// Cancel ends the person's order that was never sent.
-	// Errors: fault.UnbindNotFound, AlreadySent, AlreadyTerminal.
-	Cancel(ctx context.Context, s phone.Subject, id string, t Transition) (Order, error)
 }
 
-// Orders finds orders.
+// Orders is what a person does with orders.
 type Orders interface {
 	// Order returns the person's order. Errors: fault.UnbindNotFound.
 	Order(ctx context.Context, s phone.Subject, id string) (Order, error)
 	// OrdersOf returns the person's orders, newest first, at most limit, of ids
 	// below before ("" for all).
 	OrdersOf(ctx context.Context, s phone.Subject, before string, limit int) ([]Order, error)
+	// Cancel ends the person's order that was never sent.
+	// Errors: fault.UnbindNotFound, AlreadySent, AlreadyTerminal.
+	Cancel(ctx context.Context, s phone.Subject, id string, t Transition) (Order, error)
+	// Appeal opens the person's refused order again; one that is appealed already
+	// is returned as it is. Errors: fault.UnbindNotFound, those of MayAppeal.
+	Appeal(ctx context.Context, s phone.Subject, id string, t Transition) (Order, error)
+}
+
+// DeadLetters is what an operator does with abandoned orders. Those that were
+// discarded are no dead letters any more.
+type DeadLetters interface {
+	// DeadLetters lists dead letters by platform, the oldest first, and where to
+	// go on ("" at the end).
+	DeadLetters(context.Context, DeadLetterQuery) (orders []Order, next string, err error)
+	// Replay opens a dead letter again. Errors: fault.UnbindNotFound, NotAbandoned.
+	Replay(ctx context.Context, id string, t Transition) (Order, error)
+	// Discard puts a dead letter aside. Errors: fault.UnbindNotFound, NotAbandoned.
+	Discard(ctx context.Context, id string, t Transition) (Order, error)
+}
+
+// DeadLetterQuery chooses dead letters. The zero value of a field chooses all.
+type DeadLetterQuery struct {
+	Platform platform.ID
+	Reason   string
+	Before   time.Time // abandoned before
+	After    string    // where the page before ended
+	Limit    int       // at most so many
 }
 
 // Enqueue is a request for orders.
@@ -231,7 +259,7 @@ func (s *Service) Report(ctx context.Context, p platform.ID, id string, r platfo
 //
 // Errors: fault.UnbindNotFound, AlreadySent, AlreadyTerminal.
 func (s *Service) Cancel(ctx context.Context, subject phone.Subject, id string) (Order, error) {
-	o, err := s.o.Queue.Cancel(ctx, subject, id, CancelledByPerson(time.Now()))
+	o, err := s.o.Orders.Cancel(ctx, subject, id, CancelledByPerson(time.Now()))
 	if err != nil {
 		return Order{}, fmt.Errorf("cancel: %w", err)
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // schemaVersion is the layout below. A hub refuses a file with a higher one.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Every bucket of the file. Times in keys are 8 bytes, big endian, nanoseconds
 // since 1970, so that keys sort by time.
@@ -23,8 +23,8 @@ var (
 	bucketOrders        = []byte("orders")         // order id → record.Order
 	bucketOrdersDue     = []byte("orders_due")     // platform 0 next-time order-id → nothing; open orders
 	bucketOrdersLate    = []byte("orders_late")    // due-time order-id → platform; open orders
-	bucketOrdersOpen    = []byte("orders_open")    // subject platform → order id; open orders
-	bucketOrdersOf      = []byte("orders_of")      // subject order-id → nothing
+	bucketOrdersDead    = []byte("orders_dead")    // platform 0 end-time order-id → reason; dead letters
+	bucketOrdersOf      = []byte("orders_of")      // subject order-id → platform
 	bucketOrderTallies  = []byte("order_tallies")  // platform id → record.OrderTally
 	bucketLookupTallies = []byte("lookup_tallies") // platform id → record.LookupTally
 	bucketLookupDays    = []byte("lookup_days")    // day platform → record.LookupTally; see days.go
@@ -35,7 +35,7 @@ var (
 func allBuckets() [][]byte {
 	return [][]byte{
 		bucketMeta, bucketPlatforms, bucketVerifications, bucketGuards, bucketCounters, bucketSessions, bucketLookups,
-		bucketReasks, bucketRequests, bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersOpen, bucketOrdersOf,
+		bucketReasks, bucketRequests, bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersDead, bucketOrdersOf,
 		bucketOrderTallies, bucketLookupTallies, bucketLookupDays, bucketUnbindDays, bucketExpiry,
 	}
 }

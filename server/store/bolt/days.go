@@ -131,11 +131,27 @@ func tallyDays(tx *group.Tx, before, o unbind.Order) error {
 		if err := tallyEnd(tx, before, -1); err != nil {
 			return err
 		}
+		if err := moveDue(tx, before, o); err != nil {
+			return err
+		}
 	}
 	if o.State.Final() {
 		return tallyEnd(tx, o, 1)
 	}
 	return nil
+}
+
+// moveDue counts an order that is due anew, such as one that was appealed, on its
+// new day alone.
+func moveDue(tx *group.Tx, before, o unbind.Order) error {
+	was, is := dueCell(before), dueCell(o)
+	if was == is {
+		return nil
+	}
+	if err := addUnbinds(tx, was, coverage.Unbinds{Due: -1}, true); err != nil {
+		return err
+	}
+	return addUnbinds(tx, is, coverage.Unbinds{Due: 1}, false)
 }
 
 func dueCell(o unbind.Order) coverage.Cell {

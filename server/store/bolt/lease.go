@@ -38,7 +38,7 @@ func (l *leases) live(id string, now time.Time) bool {
 
 func (l *leases) liveLocked(id string, now time.Time) bool {
 	have, ok := l.by[id]
-	return ok && (have.pinned || now.Before(have.until))
+	return fenced && ok && (have.pinned || now.Before(have.until))
 }
 
 // takeLocked leases the order.
@@ -54,7 +54,7 @@ func (l *leases) pin(id string, token uint64, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	have, ok := l.by[id]
-	if !ok || have.token != token || have.pinned || !now.Before(have.until) {
+	if fenced && (!ok || have.token != token || have.pinned || !now.Before(have.until)) {
 		return false
 	}
 	have.pinned = true
@@ -72,6 +72,19 @@ func (l *leases) pinFree(id string, now time.Time) bool {
 	}
 	l.last++
 	l.by[id] = lease{token: l.last, until: now, pinned: true}
+	return true
+}
+
+// extend makes a live lease last until another time; false when token is not it.
+func (l *leases) extend(id string, token uint64, now, until time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have, ok := l.by[id]
+	if !ok || have.token != token || have.pinned || !now.Before(have.until) {
+		return false
+	}
+	have.until = until
+	l.by[id] = have
 	return true
 }
 

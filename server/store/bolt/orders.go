@@ -44,7 +44,7 @@ func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before stri
 	var out []unbind.Order
 	err := s.db.View(ctx, func(tx *group.Tx) error {
 		c := tx.Bucket(bucketOrdersOf).Cursor()
-		for k := seekBelow(c, subject[:], before); bytes.HasPrefix(k, subject[:]) && len(out) < limit; k, _ = c.Prev() {
+		for k, _ := seekBelow(c, subject[:], before); bytes.HasPrefix(k, subject[:]) && len(out) < limit; k, _ = c.Prev() {
 			o, err := s.getOrder(tx, string(k[len(subject):]))
 			if err != nil {
 				return err
@@ -60,19 +60,17 @@ func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before stri
 	return out, err
 }
 
-// seekBelow finds the last key with the prefix whose rest is below before, or
+// seekBelow finds the last entry with the prefix whose rest is below before, or
 // the last of all for "".
-func seekBelow(c group.Cursor, prefix []byte, before string) []byte {
+func seekBelow(c group.Cursor, prefix []byte, before string) (k, v []byte) {
 	end := key(prefix, []byte(before))
 	if before == "" {
 		end = key(prefix, []byte{0xff})
 	}
 	if k, _ := c.Seek(end); k == nil {
-		k, _ = c.Last()
-		return k
+		return c.Last()
 	}
-	k, _ := c.Prev()
-	return k
+	return c.Prev()
 }
 
 // AllOrders returns orders of everybody, newest first, at most limit, for the
@@ -87,7 +85,7 @@ func (s *Store) AllOrders(ctx context.Context, p platform.ID, state unbind.State
 			if err != nil {
 				return err
 			}
-			if o.State == unbind.Queued && sending[o.ID] {
+			if o.State.Rank() == unbind.Queued.Rank() && sending[o.ID] {
 				o.State = unbind.Sending
 			}
 			if (p == "" || o.Platform == p) && (state == 0 || o.State == state) {

@@ -125,20 +125,26 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbin
 	return placed, count(tx, countOrders, e.NumberIndex[:], e.Now, day, made)
 }
 
-// openOrder finds the open order that stands for the item.
+// openOrder finds the open order that stands for the item, the newest where
+// there are several.
 func (s *Store) openOrder(tx *group.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
 	if item.Order == nil {
 		return nil, nil
 	}
-	id := tx.Bucket(bucketOrdersOpen).Get(key(subject[:], []byte(item.Platform)))
-	if id == nil {
-		return nil, nil
+	c := tx.Bucket(bucketOrdersOf).Cursor()
+	for k, at := seekBelow(c, subject[:], ""); bytes.HasPrefix(k, subject[:]); k, at = c.Prev() {
+		if string(at) != string(item.Platform) {
+			continue
+		}
+		o, err := s.getOrder(tx, string(k[len(subject):]))
+		if err != nil {
+			return nil, err
+		}
+		if !o.State.Final() && o.Covers(item.Order.AccountRefs) {
+			return &o, nil
+		}
 	}
-	o, err := s.getOrder(tx, string(id))
-	if err != nil || !o.Covers(item.Order.AccountRefs) {
-		return nil, err
-	}
-	return &o, nil
+	return nil, nil
 }
 
 // Claim implements unbind.Queue. The lock is held over a read transaction, which
@@ -154,7 +160,7 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 		for _, d := range due {
 			o, err := s.getOrder(tx, d.id)
 			if err != nil {
-				return err
+				continue // a check of the file names it; the others shall not wait for it
 			}
 			until := r.Now.Add(r.Lease)
 			claims = append(claims, unbind.Claim{Order: o, Until: until, Token: s.leases.takeLocked(o.ID, o.Platform, until)})
@@ -211,6 +217,15 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 		due = append(due, dueEntry{next: at, id: id})
 	}
 	return due, time.Time{}
+}
+
+// Extend implements unbind.Queue.
+func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbind.Claim, error) {
+	if !s.leases.extend(c.Order.ID, c.Token, time.Now(), until) {
+		return unbind.Claim{}, fault.LeaseLost.New()
+	}
+	c.Until = until
+	return c, nil
 }
 
 // Finish implements unbind.Queue.

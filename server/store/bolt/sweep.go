@@ -10,6 +10,7 @@ import (
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/store/bolt/group"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // expires notes that the record at bucket and key is of no more use after t.
@@ -30,6 +31,9 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (more bool,
 				continue
 			}
 			if err := s.dropWakes(tx, bucket, k); err != nil {
+				return err
+			}
+			if err := dropEntries(tx, bucket, k); err != nil {
 				return err
 			}
 			if err := tx.Bucket(bucket).Delete(k); err != nil {
@@ -64,6 +68,8 @@ func renewed(tx *group.Tx, bucket, k []byte, now time.Time) bool {
 		GetExpireTime() *timestamppb.Timestamp
 	}
 	switch {
+	case bytes.Equal(bucket, bucketOrders):
+		return orderLives(tx, k, now)
 	case bytes.Equal(bucket, bucketGuards):
 		m = new(recordv1.NumberGuard)
 	case bytes.Equal(bucket, bucketCounters):
@@ -75,4 +81,37 @@ func renewed(tx *group.Tx, bucket, k []byte, now time.Time) bool {
 	}
 	found, err := load(tx, bucket, k, m)
 	return err == nil && found && moment(m.GetExpireTime()).After(now)
+}
+
+// orderLives reports whether an order is open again, or ended anew since the
+// entry was made.
+func orderLives(tx *group.Tx, id []byte, now time.Time) bool {
+	r := new(recordv1.Order)
+	if found, err := load(tx, bucketOrders, id, r); err != nil || !found {
+		return err != nil // a broken record stays for a check of the file to find
+	}
+	ended := at(r.GetStateNanos(), r.GetStateTime())
+	return !unbind.State(r.GetState()).Final() || !ended.Add(orderLife).Before(now)
+}
+
+// dropEntries takes out the index entries of an order that goes.
+func dropEntries(tx *group.Tx, bucket, id []byte) error {
+	if !bytes.Equal(bucket, bucketOrders) {
+		return nil
+	}
+	r := new(recordv1.Order)
+	found, err := load(tx, bucketOrders, id, r)
+	if err != nil || !found {
+		return err
+	}
+	o, err := frame(string(id), r)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries(o) {
+		if err := tx.Bucket(e.bucket).Delete(e.key); err != nil {
+			return err
+		}
+	}
+	return nil
 }

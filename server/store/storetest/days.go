@@ -99,6 +99,20 @@ func unbindDays(f *fixture) {
 	add(dayOf(f.now), coverage.Unbinds{Taken: 1, Cancelled: 1})
 	add(due(f.now), coverage.Unbinds{}) // due no more
 
+	// An appeal takes the refusal back, and the order is due anew.
+	b := f.bob()
+	appealed := f.order(b, "shop", f.now.Add(-4*time.Hour), "r")
+	f.enqueue(f.request(b, item(appealed)))
+	end(platform.StageRefused, appealed.ID)
+	anew := f.now.Add(400 * time.Hour)
+	_, err = f.Appeal(f.ctx, b.subject, appealed.ID, unbind.AppealedByPerson(f.now, anew))
+	f.ok(err)
+	end(platform.StageCompleted, appealed.ID)
+	add(dayOf(f.now.Add(-4*time.Hour)), coverage.Unbinds{Taken: 1})
+	add(due(f.now.Add(-4*time.Hour)), coverage.Unbinds{}) // due no more
+	add(dayOf(f.now), coverage.Unbinds{Completed: 1, Ends: ends(4 * time.Hour), Refused: map[string]int64{"HAS_DEBT": 0}})
+	add(coverage.Cell{Platform: "shop", Day: coverage.DueDay(anew)}, coverage.Unbinds{Due: 1, OnTime: 1})
+
 	f.reopen()
 	_, got, _ := f.days(coverage.DayOf(long)-1, coverage.DayOf(f.now)+30)
 	f.same("days", got, want)

@@ -16,6 +16,8 @@ var recordCases = map[string]func(*fixture){
 	"Platforms":             platforms,
 	"LookupTallies":         lookupTallies,
 	"OrderCountsFitAModel":  orderCounts,
+	"RepeatIsCountedOnce":   repeatCountedOnce,
+	"OrdersGoInTheEnd":      ordersGo,
 	"SweepTakesWhatIsOver":  sweepTakes,
 	"SweepLimit":            sweepLimit,
 	"SweepKeepsWhatRenewed": sweepKeepsRenewed,
@@ -102,6 +104,44 @@ func orderCounts(f *fixture) {
 			f.compareCounts(model)
 		}
 	}
+}
+
+func repeatCountedOnce(f *fixture) {
+	a := f.alice()
+	e := f.request(a, item(f.order(a, "shop", f.now, "r1")), unbind.Item{Platform: "video", Reason: fault.NotLookedUp})
+	f.enqueue(e)
+	f.reopen()
+	f.enqueue(e)
+	counts, err := f.OrderCounts(f.ctx, f.now)
+	f.ok(err)
+	f.same("queued", counts["shop"].Queued+counts["video"].Queued, int64(1))
+}
+
+// ordersGo: an order is kept for 180 days after its end, and one that was opened
+// again as long as it lasts.
+func ordersGo(f *fixture) {
+	a := f.alice()
+	done, again := f.order(a, "shop", f.now, "r"), f.order(a, "bank", f.now, "r")
+	f.enqueue(f.request(a, item(done), item(again)))
+	_, _, err := f.Report(f.ctx, "shop", done.ID, f.reported(platform.StageCompleted, f.now))
+	f.ok(err)
+	_, _, err = f.Report(f.ctx, "bank", again.ID, f.reported(platform.StageRefused, f.now))
+	f.ok(err)
+	_, err = f.Appeal(f.ctx, a.subject, again.ID, unbind.AppealedByPerson(f.now.Add(time.Hour), f.now.Add(2*time.Hour)))
+	f.ok(err)
+	f.sweep(f.now.Add(180 * 24 * time.Hour))
+	f.orderOf(a, done.ID)
+	f.reopen()
+	f.sweep(f.now.Add(180*24*time.Hour + time.Second))
+	_, err = f.Order(f.ctx, a.subject, done.ID)
+	f.refused(err, fault.UnbindNotFound)
+	left, err := f.OrdersOf(f.ctx, a.subject, "", 9)
+	f.ok(err)
+	f.same("left", len(left), 1)
+	f.same("open", left[0].State, unbind.Appealed)
+	counts, err := f.OrderCounts(f.ctx, f.now)
+	f.ok(err)
+	f.same("counted since the first day", counts["shop"].Completed, int64(1))
 }
 
 // anyOrder reads an order through a report that changes nothing: the model need

@@ -23,12 +23,24 @@ import (
 	"github.com/tongcha/tongcha/server/verify"
 )
 
-// Store is everything a store has to do.
-type Store interface {
-	verify.Store
-	lookup.Store
+// Queue is what a store of orders alone has to do.
+type Queue interface {
 	unbind.Queue
 	unbind.Orders
+	unbind.DeadLetters
+	Close() error
+}
+
+// Store is everything a store has to do.
+type Store interface {
+	Queue
+	others
+}
+
+// others are the ports that have nothing to do with orders.
+type others interface {
+	verify.Store
+	lookup.Store
 	coverage.Store
 
 	PutPlatform(context.Context, platform.Entry) error
@@ -36,13 +48,28 @@ type Store interface {
 	Platforms(context.Context) ([]platform.Entry, error)
 	// Sweep deletes at most limit records whose time is over.
 	Sweep(ctx context.Context, now time.Time, limit int) (more bool, err error)
-	Close() error
 }
 
 // Run runs the suite. open opens the store that lies in dir, or makes it; it is
 // called again for the same dir after a Close.
 func Run(t *testing.T, open func(t *testing.T, dir string) Store) {
-	for _, group := range []map[string]func(*fixture){verifyCases, lookupCases, queueCases, claimCases, reportCases, recordCases, dayCases} {
+	run(t, open, queueCases, claimCases, reportCases, deadCases, verifyCases, lookupCases, recordCases, dayCases)
+}
+
+// RunQueue runs the part of the suite that is about orders, for a store that
+// holds nothing else.
+func RunQueue(t *testing.T, open func(t *testing.T, dir string) Queue) {
+	whole := func(t *testing.T, dir string) Store {
+		return struct {
+			Queue
+			others
+		}{Queue: open(t, dir)}
+	}
+	run(t, whole, queueCases, claimCases, reportCases, deadCases)
+}
+
+func run(t *testing.T, open func(t *testing.T, dir string) Store, groups ...map[string]func(*fixture)) {
+	for _, group := range groups {
 		for name, run := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -1044,10 +1044,11 @@ func (x *RequestUnbind) GetErrorReason() string {
 	return ""
 }
 
-// Order is an unbind order.
+// Order is an unbind order. Its times are nanoseconds since 1970, 0 for none; a
+// record of layout 1 has timestamps instead.
 type Order struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The order's id.
+	// The order's id; empty since layout 2, where the key says it.
 	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// The platform's id.
 	PlatformId string `protobuf:"bytes,2,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
@@ -1062,17 +1063,17 @@ type Order struct {
 	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// How many times in a row the platform was asked for progress.
 	Polls int32 `protobuf:"varint,7,opt,name=polls,proto3" json:"polls,omitempty"`
-	// When it was taken.
+	// Layout 1 of create_nanos.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When it is due.
+	// Layout 1 of due_nanos.
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
-	// When the hub acts on it next; absent once it has ended.
+	// Layout 1 of next_nanos.
 	NextTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=next_time,json=nextTime,proto3" json:"next_time,omitempty"`
-	// When its present state was reached.
+	// Layout 1 of state_nanos.
 	StateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	// Refusal reason.
 	RefusalReason string `protobuf:"bytes,12,opt,name=refusal_reason,json=refusalReason,proto3" json:"refusal_reason,omitempty"`
-	// When the carrier last said that the number is still the person's.
+	// Layout 1 of holder_check_nanos.
 	HolderCheckTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=holder_check_time,json=holderCheckTime,proto3" json:"holder_check_time,omitempty"`
 	// Every state it had.
 	History []*OrderHistory `protobuf:"bytes,14,rep,name=history,proto3" json:"history,omitempty"`
@@ -1082,9 +1083,29 @@ type Order struct {
 	Sent bool `protobuf:"varint,18,opt,name=sent,proto3" json:"sent,omitempty"`
 	// Which opening of the file took the order: Meta.opens at that time.
 	Run int64 `protobuf:"varint,17,opt,name=run,proto3" json:"run,omitempty"`
-	// The platform's time of the last report that alternated between IN_REVIEW and
-	// ACTION_REQUIRED.
-	ReportTime    *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
+	// Layout 1 of report_nanos.
+	ReportTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
+	// When it was taken.
+	CreateNanos int64 `protobuf:"fixed64,19,opt,name=create_nanos,json=createNanos,proto3" json:"create_nanos,omitempty"`
+	// Since when it is open: taken, appealed or replayed.
+	OpenNanos int64 `protobuf:"fixed64,20,opt,name=open_nanos,json=openNanos,proto3" json:"open_nanos,omitempty"`
+	// When it is due.
+	DueNanos int64 `protobuf:"fixed64,21,opt,name=due_nanos,json=dueNanos,proto3" json:"due_nanos,omitempty"`
+	// When the hub acts on it next; 0 once it has ended.
+	NextNanos int64 `protobuf:"fixed64,22,opt,name=next_nanos,json=nextNanos,proto3" json:"next_nanos,omitempty"`
+	// When its present state was reached.
+	StateNanos int64 `protobuf:"fixed64,23,opt,name=state_nanos,json=stateNanos,proto3" json:"state_nanos,omitempty"`
+	// When the carrier last said that the number is still the person's.
+	HolderCheckNanos int64 `protobuf:"fixed64,24,opt,name=holder_check_nanos,json=holderCheckNanos,proto3" json:"holder_check_nanos,omitempty"`
+	// The platform's time of its last word.
+	ReportNanos int64 `protobuf:"fixed64,25,opt,name=report_nanos,json=reportNanos,proto3" json:"report_nanos,omitempty"`
+	// How often the person appealed.
+	Appeals int32 `protobuf:"varint,26,opt,name=appeals,proto3" json:"appeals,omitempty"`
+	// The platform's time of the refusal appealed last: its reports up to then are
+	// void.
+	AppealedOverNanos int64 `protobuf:"fixed64,27,opt,name=appealed_over_nanos,json=appealedOverNanos,proto3" json:"appealed_over_nanos,omitempty"`
+	// Whether an operator put it aside as a dead letter.
+	Discarded     bool `protobuf:"varint,28,opt,name=discarded,proto3" json:"discarded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1245,6 +1266,76 @@ func (x *Order) GetReportTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Order) GetCreateNanos() int64 {
+	if x != nil {
+		return x.CreateNanos
+	}
+	return 0
+}
+
+func (x *Order) GetOpenNanos() int64 {
+	if x != nil {
+		return x.OpenNanos
+	}
+	return 0
+}
+
+func (x *Order) GetDueNanos() int64 {
+	if x != nil {
+		return x.DueNanos
+	}
+	return 0
+}
+
+func (x *Order) GetNextNanos() int64 {
+	if x != nil {
+		return x.NextNanos
+	}
+	return 0
+}
+
+func (x *Order) GetStateNanos() int64 {
+	if x != nil {
+		return x.StateNanos
+	}
+	return 0
+}
+
+func (x *Order) GetHolderCheckNanos() int64 {
+	if x != nil {
+		return x.HolderCheckNanos
+	}
+	return 0
+}
+
+func (x *Order) GetReportNanos() int64 {
+	if x != nil {
+		return x.ReportNanos
+	}
+	return 0
+}
+
+func (x *Order) GetAppeals() int32 {
+	if x != nil {
+		return x.Appeals
+	}
+	return 0
+}
+
+func (x *Order) GetAppealedOverNanos() int64 {
+	if x != nil {
+		return x.AppealedOverNanos
+	}
+	return 0
+}
+
+func (x *Order) GetDiscarded() bool {
+	if x != nil {
+		return x.Discarded
+	}
+	return false
+}
+
 // OrderSecret is what an order is about.
 type OrderSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1257,7 +1348,11 @@ type OrderSecret struct {
 	// What the platform says about its refusal.
 	RefusalText string `protobuf:"bytes,4,opt,name=refusal_text,json=refusalText,proto3" json:"refusal_text,omitempty"`
 	// Where the person goes on.
-	ActionUrl     string `protobuf:"bytes,5,opt,name=action_url,json=actionUrl,proto3" json:"action_url,omitempty"`
+	ActionUrl string `protobuf:"bytes,5,opt,name=action_url,json=actionUrl,proto3" json:"action_url,omitempty"`
+	// Layout 2 of bound_before: nanoseconds since 1970, 0 for none.
+	BoundBeforeNanos int64 `protobuf:"fixed64,6,opt,name=bound_before_nanos,json=boundBeforeNanos,proto3" json:"bound_before_nanos,omitempty"`
+	// Why it was discarded, in the operator's words.
+	Note          string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1327,17 +1422,36 @@ func (x *OrderSecret) GetActionUrl() string {
 	return ""
 }
 
+func (x *OrderSecret) GetBoundBeforeNanos() int64 {
+	if x != nil {
+		return x.BoundBeforeNanos
+	}
+	return 0
+}
+
+func (x *OrderSecret) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // OrderHistory is one step in the life of an order.
 type OrderHistory struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The state it reached, numbered as in tongcha.hub.v1.UnbindState.
 	State int32 `protobuf:"varint,1,opt,name=state,proto3" json:"state,omitempty"`
-	// When.
+	// Layout 1 of nanos.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// The attempt it belongs to.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Why, in one word.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When: nanoseconds since 1970.
+	Nanos int64 `protobuf:"fixed64,5,opt,name=nanos,proto3" json:"nanos,omitempty"`
+	// How long the attempt took that ended with this step, in nanoseconds; 0 where
+	// none did.
+	TookNanos     int64 `protobuf:"varint,6,opt,name=took_nanos,json=tookNanos,proto3" json:"took_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1398,6 +1512,20 @@ func (x *OrderHistory) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *OrderHistory) GetNanos() int64 {
+	if x != nil {
+		return x.Nanos
+	}
+	return 0
+}
+
+func (x *OrderHistory) GetTookNanos() int64 {
+	if x != nil {
+		return x.TookNanos
+	}
+	return 0
 }
 
 // OrderTally counts the orders of one platform by state.
@@ -1946,7 +2074,7 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12!\n" +
-	"\ferror_reason\x18\x03 \x01(\tR\verrorReason\"\xd5\x05\n" +
+	"\ferror_reason\x18\x03 \x01(\tR\verrorReason\"\xad\b\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vplatform_id\x18\x02 \x01(\tR\n" +
@@ -1970,19 +2098,37 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x04sent\x18\x12 \x01(\bR\x04sent\x12\x10\n" +
 	"\x03run\x18\x11 \x01(\x03R\x03run\x12;\n" +
 	"\vreport_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"reportTime\"\xd4\x01\n" +
+	"reportTime\x12!\n" +
+	"\fcreate_nanos\x18\x13 \x01(\x10R\vcreateNanos\x12\x1d\n" +
+	"\n" +
+	"open_nanos\x18\x14 \x01(\x10R\topenNanos\x12\x1b\n" +
+	"\tdue_nanos\x18\x15 \x01(\x10R\bdueNanos\x12\x1d\n" +
+	"\n" +
+	"next_nanos\x18\x16 \x01(\x10R\tnextNanos\x12\x1f\n" +
+	"\vstate_nanos\x18\x17 \x01(\x10R\n" +
+	"stateNanos\x12,\n" +
+	"\x12holder_check_nanos\x18\x18 \x01(\x10R\x10holderCheckNanos\x12!\n" +
+	"\freport_nanos\x18\x19 \x01(\x10R\vreportNanos\x12\x18\n" +
+	"\aappeals\x18\x1a \x01(\x05R\aappeals\x12.\n" +
+	"\x13appealed_over_nanos\x18\x1b \x01(\x10R\x11appealedOverNanos\x12\x1c\n" +
+	"\tdiscarded\x18\x1c \x01(\bR\tdiscarded\"\x96\x02\n" +
 	"\vOrderSecret\x12!\n" +
 	"\fphone_number\x18\x01 \x01(\tR\vphoneNumber\x12!\n" +
 	"\faccount_refs\x18\x02 \x03(\tR\vaccountRefs\x12=\n" +
 	"\fbound_before\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vboundBefore\x12!\n" +
 	"\frefusal_text\x18\x04 \x01(\tR\vrefusalText\x12\x1d\n" +
 	"\n" +
-	"action_url\x18\x05 \x01(\tR\tactionUrl\"\x86\x01\n" +
+	"action_url\x18\x05 \x01(\tR\tactionUrl\x12,\n" +
+	"\x12bound_before_nanos\x18\x06 \x01(\x10R\x10boundBeforeNanos\x12\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\"\xbb\x01\n" +
 	"\fOrderHistory\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\x05R\x05state\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xb5\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05nanos\x18\x05 \x01(\x10R\x05nanos\x12\x1d\n" +
+	"\n" +
+	"took_nanos\x18\x06 \x01(\x03R\ttookNanos\"\xb5\x01\n" +
 	"\n" +
 	"OrderTally\x12\x16\n" +
 	"\x06queued\x18\x01 \x01(\x05R\x06queued\x12\x1b\n" +

@@ -1,0 +1,97 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/phone"
+	"github.com/tongcha/tongcha/server/store/bolt/group"
+	"github.com/tongcha/tongcha/server/unbind"
+)
+
+var _ unbind.DeadLetters = (*Store)(nil)
+
+// Appeal implements unbind.Orders.
+func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
+	return s.reopen(ctx, id, t, func(o unbind.Order) (done bool, err error) {
+		switch {
+		case o.Subject != subject:
+			return false, fault.UnbindNotFound.New()
+		case o.State == unbind.Appealed:
+			return true, nil
+		}
+		return false, o.MayAppeal(t.Time())
+	})
+}
+
+// Replay implements unbind.DeadLetters.
+func (s *Store) Replay(ctx context.Context, id string, t unbind.Transition) (unbind.Order, error) {
+	return s.reopen(ctx, id, t, isDeadLetter)
+}
+
+// Discard implements unbind.DeadLetters.
+func (s *Store) Discard(ctx context.Context, id string, t unbind.Transition) (unbind.Order, error) {
+	return s.reopen(ctx, id, t, isDeadLetter)
+}
+
+func isDeadLetter(o unbind.Order) (bool, error) {
+	if o.State != unbind.Abandoned || o.Discarded {
+		return false, fault.NotAbandoned.New()
+	}
+	return false, nil
+}
+
+// reopen applies what a person or an operator decides about an order that has
+// ended, where may lets it; done says that it is so already.
+func (s *Store) reopen(ctx context.Context, id string, t unbind.Transition, may func(unbind.Order) (done bool, err error)) (unbind.Order, error) {
+	var o unbind.Order
+	err := s.db.Update(ctx, func(tx *group.Tx) error {
+		var err error
+		if o, err = s.getOrder(tx, id); err != nil {
+			return err
+		}
+		done, err := may(o)
+		if err != nil || done {
+			return err
+		}
+		o, _, err = s.apply(tx, id, t)
+		return err
+	})
+	return s.shown(o, t.Time()), err
+}
+
+// DeadLetters implements unbind.DeadLetters.
+func (s *Store) DeadLetters(ctx context.Context, q unbind.DeadLetterQuery) ([]unbind.Order, string, error) {
+	var out []unbind.Order
+	var next string
+	err := s.db.View(ctx, func(tx *group.Tx) error {
+		prefix := []byte(nil)
+		if q.Platform != "" {
+			prefix = key([]byte(q.Platform), zero)
+		}
+		from, err := hex.DecodeString(q.After)
+		if err != nil || !bytes.HasPrefix(from, prefix) {
+			from = prefix
+		}
+		c := tx.Bucket(bucketOrdersDead).Cursor()
+		for k, reason := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, reason = c.Next() {
+			_, rest, _ := bytes.Cut(k, zero)
+			if q.After != "" && bytes.Equal(k, from) || !q.Before.IsZero() && !keyTime(rest).Before(q.Before) || q.Reason != "" && q.Reason != string(reason) {
+				continue
+			}
+			if len(out) == q.Limit {
+				return nil
+			}
+			o, err := s.getOrder(tx, string(rest[8:]))
+			if err != nil {
+				continue // a check of the file names it; the others shall not wait for it
+			}
+			out, next = append(out, o), hex.EncodeToString(k)
+		}
+		next = ""
+		return nil
+	})
+	return out, next, err
+}

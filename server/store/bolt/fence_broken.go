@@ -1,0 +1,5 @@
+//go:build brokenfence
+
+package bolt
+
+const fenced = false
