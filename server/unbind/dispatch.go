@@ -191,7 +191,11 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 	a := Attempt{Began: time.Now(), Polled: o.State != Queued && o.State != Appealed, HolderChecked: checked}
 	report, err := d.call(ctx, p, o, a.Polled)
 	if a.Polled && isCode(err, platform.CodeNotFound, "UNIMPLEMENTED") {
-		a.Polled = false // it does not know the order: send it again
+		// It does not know the order: send it again, if the number is still the person's.
+		if a.HolderChecked, stop = d.askCarrier(ctx, o); stop != nil {
+			return whenForgotten(a, *stop), ctx.Err() == nil
+		}
+		a.Polled = false
 		report, err = d.call(ctx, p, o, false)
 	}
 	a.Ended = time.Now()
@@ -202,6 +206,16 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 		return Transition{}, false
 	}
 	return d.failed(a, o, err), true
+}
+
+// whenForgotten is what becomes of an order that a platform has forgotten and that
+// can't be sent again now, for the reason in stop.
+func whenForgotten(a Attempt, stop Transition) Transition {
+	if stop.cause == CauseHolderChanged {
+		return Forgotten(stop.time)
+	}
+	a.Ended = stop.time
+	return Retry(a, stop.reason, stop.next)
 }
 
 func (d *Dispatcher) call(ctx context.Context, p platform.Platform, o Order, poll bool) (platform.Report, error) {
@@ -228,7 +242,7 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 		return Retry(a, code, NextPoll(a.Ended, o.Polls, 0))
 	case code == platform.CodeAlreadyExists:
 		return Disowned(a)
-	case o.State.Rank() == rankOpen && a.Ended.Sub(o.CreateTime) > d.o.MaxAge:
+	case o.State.Rank() == rankOpen && a.Ended.Sub(o.OpenTime) > d.o.MaxAge:
 		return Abandon(a, "TOO_OLD")
 	case ce != nil && code == platform.CodeResourceExhausted && ce.RetryAfter > 0:
 		return Snooze(a, code, a.Ended.Add(ce.RetryAfter))
@@ -236,10 +250,19 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 	return Retry(a, code, NextTry(a.Ended, o.Attempts+1, rand.Float64()))
 }
 
-// checkHolder asks the carrier, before every attempt, whether the number is still
-// the person's. A transition is returned where the order must not be sent now.
+// checkHolder asks the carrier before every attempt; an order that the platform
+// has taken is only asked about.
 func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Transition) {
-	if d.o.Carrier == nil || o.BoundBefore.IsZero() || o.State != Queued {
+	if o.State.Rank() != rankOpen {
+		return time.Time{}, nil
+	}
+	return d.askCarrier(ctx, o)
+}
+
+// askCarrier asks whether the number is still the person's. A transition is
+// returned where the order must not be sent now.
+func (d *Dispatcher) askCarrier(ctx context.Context, o Order) (time.Time, *Transition) {
+	if d.o.Carrier == nil || o.BoundBefore.IsZero() {
 		return time.Time{}, nil
 	}
 	change, _, err := d.o.Carrier.CheckHolder(ctx, o.Number, o.BoundBefore)
@@ -252,7 +275,7 @@ func (d *Dispatcher) checkHolder(ctx context.Context, o Order) (time.Time, *Tran
 		return now, nil
 	case now.Sub(o.HolderChecked) < d.o.HolderStale:
 		return time.Time{}, nil
-	case now.Sub(o.CreateTime) > d.o.MaxAge:
+	case o.State.Rank() == rankOpen && now.Sub(o.OpenTime) > d.o.MaxAge:
 		t := Abandon(Attempt{Ended: now}, "TOO_OLD")
 		return time.Time{}, &t
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // delayed is an order that waits until its platform joins after d; the carrier
@@ -92,5 +93,64 @@ func TestRetriesAskAgain(t *testing.T) {
 		if len(after) > len(before)+1 { // one more may lie within the minute of the last word
 			h.Errorf("sent %d times after the number changed hands", len(after)-len(before))
 		}
+	}, shop)
+}
+
+// TestForgottenIsCheckedAgain: an order that its platform forgot is sent again
+// only when the number is still the person's.
+func TestForgottenIsCheckedAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		change platform.HolderChange
+		err    error
+		sent   int
+		state  unbind.State
+	}{
+		"unchanged": {change: platform.ChangeNone, sent: 2, state: review},
+		"changed":   {change: platform.ChangeHands, sent: 1, state: cancelled},
+		"down":      {err: errors.New("down"), sent: 1, state: review},
+	} {
+		said := &carrier{change: platform.ChangeNone}
+		shop := &peer{id: "shop", unbind: says(platform.StageInReview)}
+		shop.status = failing(1, platform.CallError{Code: platform.CodeNotFound}, says(platform.StageInReview))
+		inHub(t, func(h *hub) {
+			h.withCarrier(said)
+			h.join()
+			look := h.place("alice", "shop")
+			h.join(shop)
+			h.state(look(), review)
+			h.join()
+			time.Sleep(25 * time.Hour)
+			said.say(c.change, c.err)
+			h.join(shop)
+			o := look()
+			if sent, _ := shop.calls(); o.State != c.state || len(sent) != c.sent {
+				h.Errorf("%s: %s, sent %d times; want %s, %d", name, o.State, len(sent), c.state, c.sent)
+			}
+		}, shop)
+	}
+}
+
+// TestReopenedIsNotTooOld: the age at which an order is given up counts anew when
+// it is opened again, and its holder is checked like any other's.
+func TestReopenedIsNotTooOld(t *testing.T) {
+	said := &carrier{change: platform.ChangeNone}
+	shop := &peer{id: "shop", unbind: says(platform.StageRefused)}
+	inHub(t, func(h *hub) {
+		h.withCarrier(said)
+		look := h.place("alice", "shop")
+		o := look()
+		h.state(o, refused)
+		time.Sleep(29 * 24 * time.Hour)
+		shop.mu.Lock()
+		shop.unbind = failing(9999, platform.CallError{Code: "UNAVAILABLE"}, nil)
+		shop.mu.Unlock()
+		_, err := h.store.Appeal(h.Context(), o.Subject, o.ID, unbind.AppealedByPerson(time.Now(), time.Now().Add(120*time.Hour)))
+		h.check(err)
+		h.service.Wake()
+		time.Sleep(2 * 24 * time.Hour)
+		h.state(look(), appealed)
+		said.say(platform.ChangeHands, nil)
+		time.Sleep(time.Hour)
+		h.state(look(), cancelled)
 	}, shop)
 }
