@@ -15,7 +15,6 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 	if n := len(o.History); n > 0 {
 		last = o.History[n-1]
 	}
-	age := g.now().Sub(o.CreateTime)
 	switch o.State.String() {
 	case "COMPLETED":
 		if !l.said["COMPLETED"] {
@@ -26,8 +25,12 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 			g.breach("an order is refused when its platform says so", l, "the platform never gave %s", o.RefusalReason)
 		}
 	case "ABANDONED":
-		if last.Reason == "TOO_OLD" && last.Time.Sub(o.CreateTime) < g.maxAge {
-			g.breach("an order is given up when it is too old", l, "it was %v old", last.Time.Sub(o.CreateTime))
+		opened := o.CreateTime
+		if l.revived.After(opened) {
+			opened = l.revived
+		}
+		if last.Reason == "TOO_OLD" && last.Time.Sub(opened) < g.maxAge {
+			g.breach("an order is given up when it is too old", l, "it was open for %v", last.Time.Sub(opened))
 		}
 		if last.Reason == "ALREADY_EXISTS" && !l.said["ALREADY_EXISTS"] {
 			g.breach("an order is given up when its platform says so", l, "the platform never said that it exists")
@@ -38,10 +41,10 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 		} else if l.sent > 0 {
 			g.breach("what was sent is not taken back", l, "it was sent %d times", l.sent)
 		}
-	case "QUEUED":
+	case "QUEUED", "APPEALED":
 		// A day for a wait that the platform asked for, one for a hub that is down
 		// or paused.
-		if age > g.maxAge+48*time.Hour && l.revivals == 0 && len(g.away[l.platform]) == 0 {
+		if age := g.now().Sub(o.OpenTime); age > g.maxAge+48*time.Hour && len(g.away[l.platform]) == 0 {
 			g.breach("an order that is too old becomes a dead letter", l, "it is %v old", age)
 		}
 	}
@@ -64,15 +67,41 @@ func (g *ledger) checkHistory(l *life, o unbind.Order) {
 		if i == keptFirst && len(o.History) == kept {
 			continue
 		}
-		if !direct(a.State.String(), b.State.String(), l.revivals > 0) {
+		aside := a.State == b.State && b.Reason == "DISCARDED" && l.discarded
+		if !aside && !direct(a.State.String(), b.State.String(), l.revivals > 0) {
 			g.breach("states only move forward", l, "its history has %s after %s", b.State, a.State)
 		}
 		if b.Time.Before(a.Time) || b.Attempt < a.Attempt {
 			g.breach("a history is in order", l, "%s of %v, attempt %d, after %s of %v, attempt %d", b.State, b.Time, b.Attempt, a.State, a.Time, a.Attempt)
 		}
 	}
+	discarded := o.State.String() == "ABANDONED" && o.Discarded
+	if discarded && !l.discarded {
+		g.breach("a dead letter is discarded by the operator alone", l, "nobody did")
+	}
 	if n := len(o.History); n > 0 && o.State.String() != "SENDING" && o.History[n-1].State != o.State {
 		g.breach("a history ends with the state", l, "%s, but the order is %s", o.History[n-1].State, o.State)
+	}
+}
+
+// deadLetters holds the list of dead letters against the orders.
+func (g *ledger) deadLetters(all, dead []unbind.Order) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	want := make(map[string]bool)
+	for _, o := range all {
+		if o.State.String() == "ABANDONED" && !o.Discarded {
+			want[o.ID] = true
+		}
+	}
+	for _, o := range dead {
+		if !want[o.ID] {
+			g.breach("the list of dead letters is that of the orders given up", g.lives[o.ID], "it is listed as %s", o.State)
+		}
+		delete(want, o.ID)
+	}
+	for id := range want {
+		g.breach("the list of dead letters is that of the orders given up", g.lives[id], "it is not listed")
 	}
 }
 

@@ -116,7 +116,9 @@ func (g *ledger) checked(number string, since time.Time, change string) {
 	g.checks[k] = append(g.checks[k], check{at: g.now(), change: change})
 }
 
-func holderKey(number string, since time.Time) string { return number + since.UTC().Format(time.RFC3339Nano) }
+func holderKey(number string, since time.Time) string {
+	return number + since.UTC().Format(time.RFC3339Nano)
+}
 
 // troubles are times of trouble, in order.
 type troubles []span

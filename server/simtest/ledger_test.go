@@ -47,7 +47,7 @@ type wish struct {
 	refs     []string
 	at       time.Time
 	id       string // of the order it became
-	unknown  bool // the person never heard what became of it
+	unknown  bool   // the person never heard what became of it
 }
 
 // life is the life of one order as seen from outside the hub.
@@ -65,6 +65,8 @@ type life struct {
 	settled      span      // from: when the hub heard of its end
 	revived      time.Time // by an appeal or a replay
 	revivals     int
+	appeals      int  // of these
+	discarded    bool // the operator said so, though perhaps nobody heard
 	firstSent    time.Time
 	story        []string
 }

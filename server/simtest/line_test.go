@@ -72,8 +72,10 @@ func (l *line) live() {
 			l.changeHands()
 		case x < 0.55:
 			l.w.peers[l.rnd.IntN(len(l.w.peers))].rebind(l.number.E164())
-		case x < 0.70:
+		case x < 0.65:
 			l.cancel(l.anyOrder())
+		case x < 0.70 && !resting:
+			l.appeal()
 		case x < 0.85:
 			l.look(time.Duration(l.rnd.Float64() * float64(3*hour)))
 		case x < 0.92:
@@ -242,6 +244,34 @@ func (l *line) cancel(p *person, id string) {
 	case errors.Is(err, fault.UnbindNotFound):
 		l.w.ledger.lost(id)
 	}
+}
+
+// appeal appeals against a refusal; only who holds the number may.
+func (l *line) appeal() {
+	p := l.holder()
+	for _, id := range p.orders {
+		at, told := l.w.ledger.isTold(id)
+		if told != "REFUSED" || !l.chance(0.7) {
+			continue
+		}
+		l.w.ledger.reviving(at, id, "appeal")
+		var o unbind.Order
+		err := l.w.call(func(ctx context.Context, h *run) error {
+			var err error
+			o, err = h.appeal(ctx, p.subject, id)
+			return err
+		})
+		if err == nil {
+			l.w.ledger.told(o)
+		}
+	}
+}
+
+// isTold is an order's platform and the state that its person was told last.
+func (g *ledger) isTold(id string) (platform, state string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lives[id].platform, g.lives[id].told
 }
 
 // look asks for an order, and waits for its next change.

@@ -4,10 +4,10 @@ package simtest
 // order may be said to be next.
 var moves = map[string][]string{
 	"QUEUED":          {"SENDING", "IN_REVIEW", "ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
-	"SENDING":         {"QUEUED", "IN_REVIEW", "ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
+	"SENDING":         {"QUEUED", "APPEALED", "IN_REVIEW", "ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
 	"IN_REVIEW":       {"ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
 	"ACTION_REQUIRED": {"IN_REVIEW", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
-	"APPEALED":        {"QUEUED", "SENDING", "IN_REVIEW", "ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
+	"APPEALED":        {"SENDING", "IN_REVIEW", "ACTION_REQUIRED", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"},
 	"COMPLETED":       {},
 	"REFUSED":         {},
 	"ABANDONED":       {},
@@ -26,7 +26,7 @@ func final(state string) bool {
 // nothing leaves QUEUED, and is a step of its own.
 func direct(a, b string, revived bool) bool {
 	if a == b {
-		return a == "QUEUED"
+		return a == "QUEUED" || a == "APPEALED"
 	}
 	for _, s := range moves[a] {
 		if s == b {

@@ -2,7 +2,13 @@ package simtest
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"time"
+
+	"github.com/tongcha/tongcha/server/fault"
+	"github.com/tongcha/tongcha/server/phone"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // operate is the operator: pauses sending, suspends platforms, and ends both.
@@ -10,6 +16,7 @@ func (w *world) operate() {
 	rnd := w.rand("operator")
 	for nap(w.ctx, time.Duration(rnd.ExpFloat64()*float64(2*day))) && !w.isWell() && !w.ledger.broken() {
 		long := time.Duration(rnd.Float64() * float64(8*hour))
+		w.settle(rnd, 0.4)
 		if rnd.Float64() < 0.5 {
 			w.pause(true)
 			nap(w.ctx, long)
@@ -21,6 +28,54 @@ func (w *world) operate() {
 		nap(w.ctx, min(4*long, time.Until(w.heals)))
 		w.suspend(p, false)
 	}
+	w.at(w.heals.Add(time.Hour), func() { w.settle(rnd, 0.8) })
+}
+
+// settle replays a share of the dead letters and discards some.
+func (w *world) settle(rnd *rand.Rand, share float64) {
+	_ = w.call(func(ctx context.Context, r *run) error {
+		dead, _, err := r.store.DeadLetters(ctx, unbind.DeadLetterQuery{Limit: 1000})
+		for _, o := range dead {
+			switch x := rnd.Float64(); {
+			case x < share:
+				w.ledger.reviving(string(o.Platform), o.ID, "replay")
+				_, err = through(r, func() (unbind.Order, error) { return r.store.Replay(ctx, o.ID, unbind.Replayed(time.Now())) })
+			case x < share+0.1:
+				w.ledger.discarding(string(o.Platform), o.ID)
+				_, err = through(r, func() (unbind.Order, error) {
+					return r.store.Discard(ctx, o.ID, unbind.Discarded(time.Now(), "no use"))
+				})
+			}
+			if err != nil && !errors.Is(err, fault.StoreFailed) {
+				w.ledger.wrong("a dead letter is replayed or discarded", "%v", err)
+			}
+		}
+		r.service.Wake()
+		return err
+	})
+}
+
+// deadLetters are all there are, page by page.
+func (w *world) deadLetters() []unbind.Order {
+	var all []unbind.Order
+	for after := ""; ; {
+		list, next, err := w.hub.store.DeadLetters(context.Background(), unbind.DeadLetterQuery{Limit: 3, After: after})
+		w.must(err)
+		all = append(all, list...)
+		if next == "" {
+			return all
+		}
+		after = next
+	}
+}
+
+// appeal is what the hub does with an appeal.
+func (r *run) appeal(ctx context.Context, s phone.Subject, id string) (unbind.Order, error) {
+	now := time.Now()
+	p := &wishes{Orders: r.store, r: r}
+	o, err := p.Appeal(ctx, s, id, unbind.AppealedByPerson(now, now.Add(5*day)))
+	r.service.Wake()
+	return o, err
 }
 
 func (w *world) pause(on bool) {

@@ -320,4 +320,3 @@ func (p *peer) stands(id string) reply {
 	}
 	return p.says(t)
 }
-

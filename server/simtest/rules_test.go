@@ -234,6 +234,9 @@ func (g *ledger) toldLocked(l *life, state string) {
 		return
 	}
 	g.tell(l, "its person is told %s", state)
+	if state == "APPEALED" && l.appeals == 0 {
+		g.breach("an order is appealed by its person alone", l, "nobody did")
+	}
 	if _, known := moves[state]; !known || l.told != "" && !reachable(l.told, state, l.revivals > 0) {
 		g.breach("states only move forward", l, "%s after %s", state, l.told)
 	}
@@ -241,4 +244,27 @@ func (g *ledger) toldLocked(l *life, state string) {
 	if state == "CANCELLED" {
 		l.cancelled = true
 	}
+}
+
+// reviving notes that a person appeals, or that the operator replays: the order may
+// be open again from now on, whatever the caller is answered.
+func (g *ledger) reviving(platform, id, how string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.life(id, platform)
+	g.tell(l, "it is to be opened again: %s", how)
+	l.revivals++
+	if how == "appeal" {
+		l.appeals++
+	}
+	l.revived, l.settled, l.snoozed = g.now(), span{}, nil
+}
+
+// discarding notes that the operator puts a dead letter aside for good.
+func (g *ledger) discarding(platform, id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.life(id, platform)
+	g.tell(l, "the operator discards it")
+	l.discarded = true
 }

@@ -2,7 +2,6 @@ package simtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/link"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/rpc"
@@ -48,7 +46,7 @@ func (w *world) start() *run {
 	w.must(err)
 	log := slog.New(slog.DiscardHandler)
 	r.service = unbind.NewService(unbind.Options{
-		Queue: &port{Queue: r.store, r: r}, Orders: r.store, MAC: w.keys, Logger: log, DailyLimit: dailyLimit,
+		Queue: &port{Queue: r.store, r: r}, Orders: &wishes{Orders: r.store, r: r}, MAC: w.keys, Logger: log, DailyLimit: dailyLimit,
 		DueTime: func(t time.Time) time.Time { return t.Add(5 * day) },
 	})
 	r.join(log)
@@ -149,113 +147,4 @@ func (r *run) crash() {
 	r.cancel()
 	r.leave()
 	r.workers.Wait()
-}
-
-// alive lets no call begin after a crash: an attempt that was about to be made by
-// a process that is gone.
-type alive struct {
-	platform.Platform
-	r *run
-}
-
-// Unbind implements platform.Platform.
-func (a alive) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
-	if a.r.dead.Load() {
-		return platform.Report{}, &platform.CallError{Code: "UNAVAILABLE"}
-	}
-	return a.Platform.Unbind(ctx, o)
-}
-
-// UnbindStatus implements platform.Platform.
-func (a alive) UnbindStatus(ctx context.Context, id string) (platform.Report, error) {
-	if a.r.dead.Load() {
-		return platform.Report{}, &platform.CallError{Code: "UNAVAILABLE"}
-	}
-	return a.Platform.UnbindStatus(ctx, id)
-}
-
-// local is a platform that is not reached over gRPC.
-type local struct{ *peer }
-
-// Info implements platform.Platform.
-func (l local) Info() platform.Info { return platform.Info{Entry: l.w.entry(l.peer), MaxBatch: 1} }
-
-// Ask implements platform.Platform; nobody looks anything up.
-func (local) Ask(*platform.Call) {}
-
-// Withdraw implements platform.Platform.
-func (local) Withdraw(*platform.Call) {}
-
-// Unbind implements platform.Platform.
-func (l local) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
-	s := sending{id: o.OrderID, number: o.Number.E164(), refs: o.AccountRefs, before: o.BoundBefore, attempt: o.Attempt, run: l.w.runNumber()}
-	return l.within(ctx, func() reply { return l.unbind(ctx, s) })
-}
-
-// UnbindStatus implements platform.Platform.
-func (l local) UnbindStatus(ctx context.Context, id string) (platform.Report, error) {
-	run := l.w.runNumber()
-	return l.within(ctx, func() reply { return l.status(ctx, id, run) })
-}
-
-// within hangs up when ctx ends, whatever the platform does then.
-func (l local) within(ctx context.Context, call func() reply) (platform.Report, error) {
-	answer := make(chan reply, 1)
-	l.w.all.Go(func() { answer <- call() })
-	select {
-	case r := <-answer:
-		return r.report()
-	case <-ctx.Done():
-		return platform.Report{}, &platform.CallError{Code: "DEADLINE_EXCEEDED"}
-	}
-}
-
-// port is the store as the hub has it: at some of its transactions the hub
-// crashes, before the commit or after it, when nobody has been answered yet.
-type port struct {
-	unbind.Queue
-	r *run
-}
-
-var errGone = errors.New("the hub is gone")
-
-// through runs one transaction, and the crash before or after it.
-func through[V any](r *run, do func() (V, error)) (V, error) {
-	var none V
-	if r.dead.Load() || r.w.fate(r, "before a commit") {
-		return none, fault.StoreFailed.New()
-	}
-	v, err := do()
-	if r.dead.Load() || r.w.fate(r, "after a commit") {
-		return none, fault.StoreFailed.New()
-	}
-	return v, err
-}
-
-// Enqueue implements unbind.Queue.
-func (p *port) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed, error) {
-	return through(p.r, func() ([]unbind.Placed, error) { return p.Queue.Enqueue(ctx, e) })
-}
-
-// Claim implements unbind.Queue.
-func (p *port) Claim(ctx context.Context, c unbind.ClaimRequest) ([]unbind.Claim, time.Time, error) {
-	if p.r.dead.Load() {
-		return nil, time.Time{}, fault.StoreFailed.New()
-	}
-	return p.Queue.Claim(ctx, c)
-}
-
-// Finish implements unbind.Queue.
-func (p *port) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	return through(p.r, func() (unbind.Order, error) { return p.Queue.Finish(ctx, c, t) })
-}
-
-// Report implements unbind.Queue.
-func (p *port) Report(ctx context.Context, id platform.ID, order string, t unbind.Transition) (unbind.Order, bool, error) {
-	var changed bool
-	o, err := through(p.r, func() (o unbind.Order, err error) {
-		o, changed, err = p.Queue.Report(ctx, id, order, t)
-		return o, err
-	})
-	return o, changed, err
 }

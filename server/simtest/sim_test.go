@@ -12,7 +12,7 @@ import (
 var (
 	seeds = flag.Int("sim.seeds", 10, "how many worlds TestSimulation lives through")
 	from  = flag.Uint64("sim.from", 1, "the seed of the first of them")
-	days  = flag.Int("sim.days", 30, "how many days each of them lasts")
+	days  = flag.Int("sim.days", 24, "how many days each of them lasts, 12 to 170")
 )
 
 // TestSimulation lives through worlds of months. A world that breaks a rule prints
@@ -22,7 +22,7 @@ func TestSimulation(t *testing.T) {
 	var sum totals
 	began := time.Now()
 	for i := range *seeds {
-		o := options{seed: *from + uint64(i), days: *days, numbers: 12, platforms: 8, busy: 18 * hour, restarts: *days / 3}
+		o := options{seed: *from + uint64(i), days: *days, numbers: 5, platforms: 6, busy: day, restarts: *days / 6, fate: 1.0 / 400}
 		sum.add(simulate(t, o), o.days)
 	}
 	t.Logf("%d worlds: %s, in %v", *seeds, sum, time.Since(began).Round(time.Millisecond))

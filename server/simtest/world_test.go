@@ -28,8 +28,9 @@ type options struct {
 	numbers   int
 	platforms int
 	busy      time.Duration // between two acts of the people of a number
-	restarts  int
-	direct    bool // platforms and carrier are in the process, not behind gRPC
+	restarts  int           // at some moment
+	fate      float64       // share of commits at which the hub crashes
+	direct    bool          // platforms and carrier are in the process, not behind gRPC
 }
 
 // world is a hub and all that is around it, in a bubble.
@@ -243,7 +244,7 @@ func (w *world) restart(rnd *rand.Rand, why string) {
 func (w *world) fate(r *run, where string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.o.restarts == 0 || w.isWell() || w.fates.Float64() > 1.0/400 || !r.dead.CompareAndSwap(false, true) {
+	if w.isWell() || w.fates.Float64() > w.o.fate || !r.dead.CompareAndSwap(false, true) {
 		return false
 	}
 	w.crashes <- where
@@ -307,6 +308,7 @@ func (w *world) audit(atEnd bool) {
 		}
 	}
 	w.ledger.audit(all, atEnd)
+	w.ledger.deadLetters(all, w.deadLetters())
 	got, err := kept(ctx, w.hub.store, now)
 	w.must(err)
 	w.ledger.auditFigures(figures(all, now), got)
