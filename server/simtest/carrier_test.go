@@ -22,14 +22,13 @@ type carrier struct {
 	down troubles
 
 	mu      sync.Mutex
-	rnd     *rand.Rand
 	changes map[string]time.Time // the last change of hands, by number
 }
 
 func (w *world) newCarrier() *carrier {
 	rnd := w.rand("carrier")
 	return &carrier{
-		w: w, rnd: rnd, changes: make(map[string]time.Time),
+		w: w, changes: make(map[string]time.Time),
 		down: w.troubles(rnd, 6*24*time.Hour, time.Hour, 40*time.Hour),
 	}
 }
@@ -62,10 +61,9 @@ func (c *carrier) CheckHolder(ctx context.Context, r *carrierv1.CheckHolderReque
 
 // answer is "NONE" or "HANDS", or "" where there is no answer that counts.
 func (c *carrier) answer(ctx context.Context, number string, since time.Time) (string, codes.Code) {
-	c.mu.Lock()
-	late, lack, odd := c.rnd.Float64() < 0.05, c.rnd.Float64() < 0.05, codes.Code(1+c.rnd.IntN(16))
-	wait := time.Duration(c.rnd.Int64N(int64(4 * time.Second)))
-	c.mu.Unlock()
+	rnd := c.w.randNow("carrier " + number)
+	late, lack, odd := rnd.Float64() < 0.05, rnd.Float64() < 0.05, codes.Code(1+rnd.IntN(16))
+	wait := time.Duration(rnd.Int64N(int64(4 * time.Second)))
 	if c.w.isWell() {
 		late, lack = false, false
 	}

@@ -15,7 +15,7 @@ import (
 // lookup is what the platform answers about a number: the accounts bound before
 // the holder, and those since. Sometimes an old one turns up that it had missed.
 func (p *peer) lookup(number string, since time.Time) (old, own []string) {
-	p.mu.Lock()
+	p.about(number)
 	defer p.mu.Unlock()
 	add := func(at time.Time) {
 		p.named++
@@ -39,7 +39,7 @@ func (p *peer) lookup(number string, since time.Time) (old, own []string) {
 
 // rebind lets the holder sign in anew with accounts that an order may name.
 func (p *peer) rebind(number string) {
-	p.mu.Lock()
+	p.about(number)
 	defer p.mu.Unlock()
 	for i := range p.accounts[number] {
 		if p.chance(0.5) {
@@ -50,7 +50,7 @@ func (p *peer) rebind(number string) {
 
 // visit is the person on the platform's page.
 func (p *peer) visit(id string) {
-	p.mu.Lock()
+	p.about("")
 	defer p.mu.Unlock()
 	if t := p.orders[id]; t != nil && t.stage == "ACTION_REQUIRED" {
 		p.end(t, "COMPLETED")

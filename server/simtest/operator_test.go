@@ -39,10 +39,10 @@ func (w *world) settle(rnd *rand.Rand, share float64) {
 			switch x := rnd.Float64(); {
 			case x < share:
 				w.ledger.reviving(string(o.Platform), o.ID, "replay")
-				_, err = through(r, func() (unbind.Order, error) { return r.store.Replay(ctx, o.ID, unbind.Replayed(time.Now())) })
+				_, err = through(r, "Replay", func() (unbind.Order, error) { return r.store.Replay(ctx, o.ID, unbind.Replayed(time.Now())) })
 			case x < share+0.1:
 				w.ledger.discarding(string(o.Platform), o.ID)
-				_, err = through(r, func() (unbind.Order, error) {
+				_, err = through(r, "Discard", func() (unbind.Order, error) {
 					return r.store.Discard(ctx, o.ID, unbind.Discarded(time.Now(), "no use"))
 				})
 			}
@@ -114,7 +114,7 @@ func (w *world) suspend(p *peer, on bool) {
 
 // heal lets a platform end all that it has taken.
 func (p *peer) heal() {
-	p.mu.Lock()
+	p.about("")
 	defer p.mu.Unlock()
 	for _, id := range p.seen {
 		if t := p.orders[id]; t != nil {

@@ -23,7 +23,7 @@ type peer struct {
 	members hubv1.MembershipServiceClient
 
 	mu       sync.Mutex
-	rnd      *rand.Rand
+	rnd      *rand.Rand // of what happens now: see about
 	named    int
 	accounts map[string][]account // by number
 	orders   map[string]*taken
@@ -45,7 +45,7 @@ type taken struct {
 func (w *world) newPeer(id string, c character) *peer {
 	rnd := w.rand("peer " + id)
 	return &peer{
-		w: w, id: platform.ID(id), character: c, rnd: rnd,
+		w: w, id: platform.ID(id), character: c,
 		troubleAway:   w.troubles(rnd, c.away[0], c.away[1], c.away[2]),
 		troubleUnwell: w.troubles(rnd, c.unwell[0], c.unwell[1], c.unwell[2]),
 		accounts:      make(map[string][]account), orders: make(map[string]*taken),
@@ -61,6 +61,13 @@ type plan struct {
 	fail          *reply
 	lose          bool
 	malformed     int // 0: not
+}
+
+// about takes the lock for something that has to do with a number. What it draws
+// depends on that and on the moment alone.
+func (p *peer) about(number string) {
+	p.mu.Lock()
+	p.rnd = p.w.randNow(string(p.id) + number)
 }
 
 // draw makes a plan, with the lock held.
@@ -103,23 +110,29 @@ func (p *peer) between(a, b time.Duration) time.Duration {
 // unbind is a call of the hub to detach accounts.
 func (p *peer) unbind(ctx context.Context, s sending) reply {
 	c := p.w.ledger.began(string(p.id), s)
-	return p.serve(ctx, c, func() reply { return p.take(s) })
+	return p.serve(ctx, c, s.number, func() reply { return p.take(s) })
 }
 
 // status is a question of the hub.
 func (p *peer) status(ctx context.Context, id string, run int) reply {
 	c := p.w.ledger.polled(string(p.id), id, run)
-	return p.serve(ctx, c, func() reply { return p.stands(id) })
+	number := ""
+	p.mu.Lock()
+	if t := p.orders[id]; t != nil {
+		number = t.number
+	}
+	p.mu.Unlock()
+	return p.serve(ctx, c, number, func() reply { return p.stands(id) })
 }
 
 // serve answers one call in the platform's way; do is what the call is about.
-func (p *peer) serve(ctx context.Context, c *call, do func() reply) reply {
+func (p *peer) serve(ctx context.Context, c *call, number string, do func() reply) reply {
 	stop := context.AfterFunc(ctx, func() { p.w.ledger.closed(c) })
 	defer stop()
 	if p.w.ledger.broken() {
 		nap(ctx, 5*time.Second) // so that what goes wrong does not go round and round
 	}
-	p.mu.Lock()
+	p.about(number)
 	d := p.draw()
 	p.mu.Unlock()
 	patience := ctx
@@ -139,7 +152,7 @@ func (p *peer) serve(ctx context.Context, c *call, do func() reply) reply {
 	case d.fail != nil:
 		return end(*d.fail, false)
 	}
-	p.mu.Lock()
+	p.about(number)
 	r := do()
 	p.mu.Unlock()
 	nap(patience, d.after)
@@ -231,7 +244,7 @@ func (p *peer) end(t *taken, stage string) {
 
 // turn lets an order alternate between the person and the platform.
 func (p *peer) turn(t *taken) {
-	p.mu.Lock()
+	p.about(t.number)
 	switch t.stage {
 	case "ACTION_REQUIRED":
 		p.move(t, "IN_REVIEW")
@@ -248,7 +261,7 @@ func (p *peer) turn(t *taken) {
 
 // finish ends an order that took its time, unless the platform forgot it.
 func (p *peer) finish(t *taken) {
-	p.mu.Lock()
+	p.about(t.number)
 	if p.orders[t.id] != t || t.stage == "COMPLETED" || t.stage == "REFUSED" {
 		p.mu.Unlock()
 		return

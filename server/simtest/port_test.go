@@ -21,13 +21,13 @@ type port struct {
 var errGone = errors.New("the hub is gone")
 
 // through runs one transaction, and the crash before or after it.
-func through[V any](r *run, do func() (V, error)) (V, error) {
+func through[V any](r *run, op string, do func() (V, error)) (V, error) {
 	var none V
-	if r.dead.Load() || r.w.fate(r, "before a commit") {
+	if r.dead.Load() || r.w.fate(r, "before the commit of "+op) {
 		return none, fault.StoreFailed.New()
 	}
 	v, err := do()
-	if r.dead.Load() || r.w.fate(r, "after a commit") {
+	if r.dead.Load() || r.w.fate(r, "after the commit of "+op) {
 		return none, fault.StoreFailed.New()
 	}
 	return v, err
@@ -35,7 +35,7 @@ func through[V any](r *run, do func() (V, error)) (V, error) {
 
 // Enqueue implements unbind.Queue.
 func (p *port) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed, error) {
-	return through(p.r, func() ([]unbind.Placed, error) { return p.Queue.Enqueue(ctx, e) })
+	return through(p.r, "Enqueue", func() ([]unbind.Placed, error) { return p.Queue.Enqueue(ctx, e) })
 }
 
 // Claim implements unbind.Queue.
@@ -48,13 +48,13 @@ func (p *port) Claim(ctx context.Context, c unbind.ClaimRequest) ([]unbind.Claim
 
 // Finish implements unbind.Queue.
 func (p *port) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	return through(p.r, func() (unbind.Order, error) { return p.Queue.Finish(ctx, c, t) })
+	return through(p.r, "Finish", func() (unbind.Order, error) { return p.Queue.Finish(ctx, c, t) })
 }
 
 // Report implements unbind.Queue.
 func (p *port) Report(ctx context.Context, id platform.ID, order string, t unbind.Transition) (unbind.Order, bool, error) {
 	var changed bool
-	o, err := through(p.r, func() (o unbind.Order, err error) {
+	o, err := through(p.r, "Report", func() (o unbind.Order, err error) {
 		o, changed, err = p.Queue.Report(ctx, id, order, t)
 		return o, err
 	})
@@ -69,10 +69,10 @@ type wishes struct {
 
 // Cancel implements unbind.Orders.
 func (p *wishes) Cancel(ctx context.Context, s phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
-	return through(p.r, func() (unbind.Order, error) { return p.Orders.Cancel(ctx, s, id, t) })
+	return through(p.r, "Cancel", func() (unbind.Order, error) { return p.Orders.Cancel(ctx, s, id, t) })
 }
 
 // Appeal implements unbind.Orders.
 func (p *wishes) Appeal(ctx context.Context, s phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
-	return through(p.r, func() (unbind.Order, error) { return p.Orders.Appeal(ctx, s, id, t) })
+	return through(p.r, "Appeal", func() (unbind.Order, error) { return p.Orders.Appeal(ctx, s, id, t) })
 }

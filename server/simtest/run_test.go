@@ -52,6 +52,7 @@ func (w *world) start() *run {
 	r.join(log)
 	r.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
 		Service: r.service, Joined: r.joined, Carrier: r.asks(), MaxAge: w.ledger.maxAge, Logger: log,
+		Random: func() float64 { return w.randNow("retry").Float64() },
 	})
 	r.workers.Go(func() {
 		if err := r.dispatch.Run(r.ctx); err != nil && !r.dead.Load() {

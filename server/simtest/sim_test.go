@@ -3,6 +3,8 @@ package simtest
 import (
 	"flag"
 	"fmt"
+	"hash/fnv"
+	"slices"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
@@ -19,31 +21,73 @@ var (
 // its seed, the rule, the story of the order, and the command that lives through
 // it again.
 func TestSimulation(t *testing.T) {
+	if !fenced {
+		t.Skip("the fence is broken on purpose: see TestBrokenFence")
+	}
 	var sum totals
 	began := time.Now()
 	for i := range *seeds {
-		o := options{seed: *from + uint64(i), days: *days, numbers: 5, platforms: 6, busy: day, restarts: *days / 6, fate: 1.0 / 400}
-		sum.add(simulate(t, o), o.days)
+		t.Run(fmt.Sprintf("seed=%d", *from+uint64(i)), func(t *testing.T) {
+			o := usual(*from + uint64(i))
+			g := simulate(t, o)
+			sum.add(g, o.days)
+			if len(g.breaches) > 0 {
+				t.Errorf("seed %d breaks a rule\n%s\nlive through it again: go test ./server/simtest -run 'TestSimulation$' -sim.seeds=1 -sim.from=%d -sim.days=%d -v",
+					o.seed, g.report(), o.seed, o.days)
+			}
+		})
 	}
 	t.Logf("%d worlds: %s, in %v", *seeds, sum, time.Since(began).Round(time.Millisecond))
+}
+
+func usual(seed uint64) options {
+	return options{seed: seed, days: *days, numbers: 5, platforms: 6, busy: day, restarts: *days / 6, fate: 1.0 / 400}
+}
+
+// TestBrokenFence lives through worlds whose store lets two attempts of one order
+// be made at once, which the ledger must see.
+func TestBrokenFence(t *testing.T) {
+	if fenced {
+		t.Skip("needs -tags brokenfence")
+	}
+	caught := make(map[string]int)
+	for seed := range uint64(3) {
+		g := simulate(t, usual(seed+1))
+		for _, b := range g.breaches {
+			caught[b.rule]++
+		}
+		if len(g.breaches) == 0 {
+			t.Errorf("seed %d: nobody noticed", seed+1)
+		}
+	}
+	t.Logf("caught: %v", caught)
 }
 
 // simulate lives through one world.
 func simulate(t *testing.T, o options) *ledger {
 	var g *ledger
-	t.Run(fmt.Sprintf("seed=%d", o.seed), func(t *testing.T) {
-		cryptotest.SetGlobalRandom(t, o.seed)
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, o)
-			g = w.ledger
-			w.live()
-		})
-		if g != nil && len(g.breaches) > 0 {
-			t.Errorf("seed %d breaks a rule\n%s\nlive through it again: go test ./server/simtest -run 'TestSimulation$' -sim.seeds=1 -sim.from=%d -sim.days=%d -v",
-				o.seed, g.report(), o.seed, o.days)
-		}
+	cryptotest.SetGlobalRandom(t, o.seed)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, o)
+		g = w.ledger
+		w.live()
 	})
+	t.Logf("%d order lives, %d attempts, %d runs of the hub, digest %x", len(g.lives), g.sends, len(g.runs), g.digest())
 	return g
+}
+
+// digest stands for all that happened, but for the ids of orders.
+func (g *ledger) digest() uint64 {
+	var all []string
+	for _, l := range g.lives {
+		all = append(all, l.story...)
+	}
+	slices.Sort(all)
+	h := fnv.New64a()
+	for _, line := range all {
+		_, _ = h.Write([]byte(line))
+	}
+	return h.Sum64()
 }
 
 // totals sums worlds up.

@@ -58,7 +58,6 @@ type world struct {
 	mu        sync.Mutex
 	hub       *run // nil while it is down
 	suspended map[platform.ID]bool
-	fates     *rand.Rand
 }
 
 // The last days of a world: everybody is well, people stop asking for more, and
@@ -74,7 +73,6 @@ func newWorld(t *testing.T, o options) *world {
 	w.heals, w.rests = w.end.Add(-calm), w.end.Add(-quiet)
 	w.ledger = newLedger(10 * day)
 	w.ctx, w.stop = context.WithCancel(context.Background())
-	w.fates = w.rand("fates")
 	w.file = filepath.Join(w.dir, "hub.db")
 	keyFile := filepath.Join(w.dir, "keys.json")
 	w.must(seal.Create(keyFile))
@@ -132,6 +130,12 @@ func (w *world) rand(name string) *rand.Rand {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name))
 	return rand.New(rand.NewPCG(w.o.seed, h.Sum64()))
+}
+
+// randNow is a source for what happens to one thing at one moment: it does not
+// depend on what else happens then, and in which order.
+func (w *world) randNow(name string) *rand.Rand {
+	return w.rand(name + time.Now().Format(time.RFC3339Nano))
 }
 
 func (w *world) isWell() bool { return !time.Now().Before(w.heals) }
@@ -244,7 +248,7 @@ func (w *world) restart(rnd *rand.Rand, why string) {
 func (w *world) fate(r *run, where string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.isWell() || w.fates.Float64() > w.o.fate || !r.dead.CompareAndSwap(false, true) {
+	if w.isWell() || w.randNow(where).Float64() > w.o.fate || !r.dead.CompareAndSwap(false, true) {
 		return false
 	}
 	w.crashes <- where

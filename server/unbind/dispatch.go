@@ -28,6 +28,7 @@ type DispatchOptions struct {
 	// Observe is told every attempt that was made: its platform, its outcome in
 	// one word and how long it took. May be nil.
 	Observe func(p platform.ID, outcome string, took time.Duration)
+	Random  func() float64 // in [0,1), spreads retries; nil: math/rand
 	Logger  *slog.Logger
 }
 
@@ -42,6 +43,9 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	set(&o.HolderStale, 24*time.Hour)
 	if o.PerPlatform == 0 {
 		o.PerPlatform = 4
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
 	}
 	if o.Observe == nil {
 		o.Observe = func(platform.ID, string, time.Duration) {}
@@ -247,7 +251,7 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 	case ce != nil && code == platform.CodeResourceExhausted && ce.RetryAfter > 0:
 		return Snooze(a, code, a.Ended.Add(ce.RetryAfter))
 	}
-	return Retry(a, code, NextTry(a.Ended, o.Attempts+1, rand.Float64()))
+	return Retry(a, code, NextTry(a.Ended, o.Attempts+1, d.o.Random()))
 }
 
 // checkHolder asks the carrier before every attempt; an order that the platform
