@@ -13,6 +13,8 @@ type character struct {
 	mode  string           // SYNC, ASYNC or REDIRECT
 	takes [2]time.Duration // from taking an order to its end, where it isn't at once
 
+	again time.Duration // when it wishes to be asked again; 0: as it comes
+
 	slow      float64 // calls that take up to 20 s, longer than the hub waits
 	fails     float64 // calls that fail before anything is done
 	codes     []codes.Code

@@ -154,6 +154,15 @@ func (g *ledger) wished(p *person, platform string, refs []string) *wish {
 	return w
 }
 
+// asks notes that a person, who has just been verified, asks for what is wished.
+func (g *ledger) asks(wishes []*wish) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range wishes {
+		w.at = g.now()
+	}
+}
+
 // answered notes the id that a person was given for a wish. An order that stands
 // for a new one is somebody's older order.
 func (g *ledger) answered(w *wish, id, state string) {

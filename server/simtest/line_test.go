@@ -154,6 +154,7 @@ func (l *line) request(p *person, r unbind.Request, wishes []*wish) ([]unbind.Pl
 		if try > 0 && !l.wait(20*time.Minute) {
 			return nil, false
 		}
+		l.w.ledger.asks(wishes)
 		twin := make(chan []unbind.Placed, 1)
 		if l.chance(0.3) {
 			l.w.all.Go(func() {

@@ -309,7 +309,9 @@ func (p *peer) says(t *taken) reply {
 		return r
 	}
 	open := t.stage != "COMPLETED" && t.stage != "REFUSED"
-	if open && p.chance(0.3) {
+	if open && p.again > 0 {
+		r.again = p.again
+	} else if open && p.chance(0.3) {
 		r.again = []time.Duration{-hour, time.Minute, 6 * hour, 10 * 365 * day}[p.rnd.IntN(4)]
 	}
 	if p.chance(0.1) {

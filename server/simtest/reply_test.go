@@ -130,7 +130,11 @@ func (r reply) report() (platform.Report, error) {
 		}
 		return platform.Report{}, e
 	}
-	return reportOf(r.stage, r.reason, r.at), nil
+	rep := reportOf(r.stage, r.reason, r.at)
+	if r.again != 0 {
+		rep.CheckAfter = min(max(r.again, time.Second), day)
+	}
+	return rep, nil
 }
 
 func reportOf(stage, reason string, at time.Time) platform.Report {

@@ -41,7 +41,7 @@ func TestSimulation(t *testing.T) {
 }
 
 func usual(seed uint64) options {
-	return options{seed: seed, days: *days, numbers: 5, platforms: 6, busy: day, restarts: *days / 6, fate: 1.0 / 400}
+	return options{seed: seed, days: *days, calm: 7, numbers: 5, platforms: 6, busy: day, restarts: *days / 6, fate: 1.0 / 400}
 }
 
 // TestBrokenFence lives through worlds whose store lets two attempts of one order

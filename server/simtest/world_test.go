@@ -25,6 +25,7 @@ import (
 type options struct {
 	seed      uint64
 	days      int
+	calm      int // of these, at the end: everybody is well, and what is open has time to end
 	numbers   int
 	platforms int
 	busy      time.Duration // between two acts of the people of a number
@@ -60,17 +61,11 @@ type world struct {
 	suspended map[platform.ID]bool
 }
 
-// The last days of a world: everybody is well, people stop asking for more, and
-// what is open has time to end.
-const (
-	calm  = 7 * day
-	quiet = 6 * day
-)
-
 func newWorld(t *testing.T, o options) *world {
 	w := &world{T: t, o: o, dir: folder(t), begin: time.Now(), crashes: make(chan string, 1), suspended: make(map[platform.ID]bool)}
 	w.end = w.begin.Add(time.Duration(o.days) * day)
-	w.heals, w.rests = w.end.Add(-calm), w.end.Add(-quiet)
+	calm := time.Duration(o.calm) * day
+	w.heals, w.rests = w.end.Add(-calm), w.end.Add(day-calm)
 	w.ledger = newLedger(10 * day)
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.file = filepath.Join(w.dir, "hub.db")
@@ -109,6 +104,9 @@ func (w *world) populate() {
 	rnd := w.rand("world")
 	w.carrier = w.newCarrier()
 	kinds := characters()
+	if w.o.direct {
+		kinds = brisk()
+	}
 	for i, k := range rnd.Perm(len(kinds))[:w.o.platforms] {
 		w.peers = append(w.peers, w.newPeer(fmt.Sprintf("p%d-%s", i, kinds[k].name), kinds[k]))
 	}
