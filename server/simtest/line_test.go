@@ -72,9 +72,9 @@ func (l *line) live() {
 			l.changeHands()
 		case x < 0.55:
 			l.w.peers[l.rnd.IntN(len(l.w.peers))].rebind(l.number.E164())
-		case x < 0.65:
-			l.cancel(l.anyOrder())
-		case x < 0.70 && !resting:
+		case x < 0.67:
+			l.cancel(l.openOrder())
+		case x < 0.72 && !resting:
 			l.appeal()
 		case x < 0.85:
 			l.look(time.Duration(l.rnd.Float64() * float64(3*hour)))
@@ -104,6 +104,18 @@ func (l *line) anyOrder() (*person, string) {
 		return p, p.orders[len(p.orders)-1]
 	}
 	return p, p.orders[l.rnd.IntN(len(p.orders))]
+}
+
+// openOrder picks an order that has not ended as far as its person knows, or any.
+func (l *line) openOrder() (*person, string) {
+	for _, p := range l.holders {
+		for _, id := range p.orders {
+			if _, told := l.w.ledger.isTold(id); !final(told) && l.chance(0.5) {
+				return p, id
+			}
+		}
+	}
+	return l.anyOrder()
 }
 
 // order asks for unbinds at some platforms, as a client that does not give up.
