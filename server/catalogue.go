@@ -29,7 +29,8 @@ type catalogueStore interface {
 type Catalogue struct {
 	store  catalogueStore
 	roster *link.Roster
-	wake   func() // an order may have become sendable
+	wake   func()           // an order may have become sendable
+	now    func() time.Time // the hub's clock
 	log    *slog.Logger
 
 	changes sync.Mutex // held over a whole change, so that the roster follows in order

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
@@ -73,6 +74,9 @@ type Config struct {
 	MaxLookups int
 	// Trace says where traces go; nowhere by default.
 	Trace trace.Options
+	// Clock is where the hub's time comes from. The zero value is package time;
+	// production counts the machine's sleep too, with clock.SinceBoot.
+	Clock clock.Options
 	// Version is the program's, for the operator's view; may be "".
 	Version string
 

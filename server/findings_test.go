@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tongcha/tongcha/server/admin"
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/seal"
@@ -49,8 +50,18 @@ func TestFindings(t *testing.T) {
 		"a platform":          {func(*Hub, *admin.HubStatus) {}, []string{"shop"}, []string{"PLATFORMS_NOT_SERVING"}},
 		"a platform at first": {func(_ *Hub, s *admin.HubStatus) { s.StartTime = now.Add(-settleTime) }, []string{"shop"}, nil},
 		"calendar":            {func(_ *Hub, s *admin.HubStatus) { s.CalendarEnd = now.AddDate(0, 0, 29) }, nil, []string{"CALENDAR_ENDS"}},
-		"no flush":            {func(_ *Hub, s *admin.HubStatus) { s.Flushed = now.Add(-flushWarning - 1) }, nil, []string{"HOUSEKEEPING_FAILED"}},
-		"no sweep":            {func(_ *Hub, s *admin.HubStatus) { s.Swept = time.Time{} }, nil, []string{"HOUSEKEEPING_FAILED"}},
+		"clock a little off":  {func(_ *Hub, s *admin.HubStatus) { s.ClockOff, s.ClockJump = -clock.Tolerance, -clock.Tolerance }, nil, nil},
+		"clock behind":        {func(_ *Hub, s *admin.HubStatus) { s.ClockOff = -clock.Tolerance - 1 }, nil, []string{"CLOCK_BEHIND"}},
+		"clock ahead": {func(_ *Hub, s *admin.HubStatus) {
+			s.ClockOff, s.ClockJump, s.Certificates = time.Hour, time.Hour, nil
+		}, nil, []string{"CLOCK_JUMPED"}},
+		"clock set back":  {func(_ *Hub, s *admin.HubStatus) { s.ClockOff, s.ClockJump = -time.Hour, -time.Hour }, nil, []string{"CLOCK_JUMPED"}},
+		"clock set right": {func(_ *Hub, s *admin.HubStatus) { s.ClockOff, s.ClockJump = 0, time.Hour }, nil, nil},
+		"leaf, by the machine's clock": {func(_ *Hub, s *admin.HubStatus) {
+			s.ClockOff, s.ClockJump, s.Certificates = time.Hour, time.Hour, s.Certificates[:1]
+		}, nil, []string{"CERTIFICATE_EXPIRING", "CLOCK_JUMPED"}},
+		"no flush": {func(_ *Hub, s *admin.HubStatus) { s.Flushed = now.Add(-flushWarning - 1) }, nil, []string{"HOUSEKEEPING_FAILED"}},
+		"no sweep": {func(_ *Hub, s *admin.HubStatus) { s.Swept = time.Time{} }, nil, []string{"HOUSEKEEPING_FAILED"}},
 	} {
 		h, s := healthy(now)
 		row.change(h, &s)
@@ -80,14 +91,6 @@ func TestCountPlatforms(t *testing.T) {
 	})
 	if want := (admin.PlatformCounts{Catalogued: 5, Joined: 4, Serving: 1, Suspended: 1}); n != want || !slices.Equal(absent, []string{"down", "unfit"}) {
 		t.Errorf("%+v %v", n, absent)
-	}
-}
-
-// TestJump: time that goes by is no step of the clock.
-func TestJump(t *testing.T) {
-	p := pulse{started: time.Now()}
-	if d := p.jump(p.started.Add(time.Hour)); d != 0 {
-		t.Errorf("an hour that went by: %v", d)
 	}
 }
 

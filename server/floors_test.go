@@ -38,6 +38,7 @@ func floors() map[string]floor {
 		"server/logtest":  {level: 1},
 		"server/phone":    {level: 2},
 		"server/calendar": {level: 2},
+		"server/clock":    {level: 2, third: []string{"golang.org/x/sys/unix"}},
 		"server/watch":    {level: 2},
 		"server/seal":     {level: 2, third: []string{"github.com/tink-crypto/tink-go"}},
 		"server/pki":      {level: 2},

@@ -151,7 +151,7 @@ func (m *metrics) watch(h *Hub) {
 	gauge("store_bytes", "Size of the database.", func() float64 { return float64(h.databaseSize()) })
 	gauge("data_free_bytes", "What is free where the data folder lies; -1 where that can't be told.", func() float64 { return float64(h.freeSize()) })
 	gauge("calendar_end_timestamp_seconds", "Up to when public holidays are known.", func() float64 { return float64(h.pulse.calendarEnd.Unix()) })
-	gauge("clock_jump_seconds", "How far the clock was set forward since the start, or back where negative.", func() float64 { return h.pulse.jump(time.Now()).Seconds() })
+	gauge("clock_jump_seconds", "How far the machine's clock was set forward since the start, or back where negative; the hub's own time does not follow.", func() float64 { return h.clock.Jump().Seconds() })
 	m.registry.MustRegister(&certificateCollector{h: h, desc: prometheus.NewDesc(
 		"tongcha_certificate_expiry_timestamp_seconds", "When a certificate of the hub's ends: hub, authority or http.", []string{"certificate"}, nil)})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tongcha/tongcha/server/admin"
 	"github.com/tongcha/tongcha/server/calendar"
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/link"
@@ -35,6 +36,7 @@ const unbindDays = 5
 // Hub is one hub: its parts, wired but not yet serving.
 type Hub struct {
 	cfg       Config
+	clock     *clock.Clock
 	authority *pki.Authority
 	creds     pki.Credentials
 	store     *bolt.Store
@@ -80,7 +82,8 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, counter: coverage.NewCounter(), pulse: pulse{started: time.Now()}}
+	h := &Hub{cfg: cfg, clock: clock.New(cfg.Clock)}
+	h.counter = coverage.NewCounter(h.clock.Now)
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -101,11 +104,13 @@ func (h *Hub) open(ctx context.Context) error {
 	if h.creds, err = h.ownCredentials(); err != nil {
 		return err
 	}
-	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys); err != nil {
+	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock)); err != nil {
 		return err
 	}
+	h.pulse.started = h.clock.Now()
+	h.warnBehind()
 	h.metrics = newMetrics(func(ctx context.Context) (map[platform.ID]coverage.Orders, error) {
-		return h.store.OrderCounts(ctx, time.Now())
+		return h.store.OrderCounts(ctx, h.clock.Now())
 	})
 	carrier, err := h.dialCarriers()
 	if err != nil {
@@ -191,7 +196,7 @@ func (h *Hub) renewed(current *atomic.Pointer[tls.Certificate]) (*tls.Certificat
 }
 
 func (h *Hub) dial() link.Dial {
-	return link.Dial{Credentials: h.creds, TrustDomain: h.cfg.TrustDomain}
+	return link.Dial{Credentials: h.creds, TrustDomain: h.cfg.TrustDomain, Now: h.clock.Now}
 }
 
 // dialCarriers returns nil where no carrier is configured, and says so.
@@ -222,8 +227,9 @@ func (h *Hub) dueTime() (func(time.Time) time.Time, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.pulse.calendarEnd = calendarEnd(cal, time.Now())
-	for _, year := range []int{time.Now().Year(), time.Now().AddDate(0, 1, 0).Year()} {
+	now := h.clock.Now()
+	h.pulse.calendarEnd = calendarEnd(cal, now)
+	for _, year := range []int{now.Year(), now.AddDate(0, 1, 0).Year()} {
 		if !cal.Covers(year) {
 			h.cfg.Logger.Warn("no holidays are known for a year that due dates reach; Monday to Friday count as working days", "year", year)
 		}
@@ -249,13 +255,13 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	log := h.cfg.Logger
 	h.unbinds = unbind.NewService(unbind.Options{
 		Queue: timedQueue{h.store, h.stepped}, Orders: h.store, MAC: mac, DueTime: due, DailyLimit: h.cfg.OrdersPerDay,
-		AllowUnattested: h.cfg.AllowUnattested, Logger: log,
+		AllowUnattested: h.cfg.AllowUnattested, Logger: log, Now: h.clock.Now,
 	})
-	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, log: log}
+	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, now: h.clock.Now, log: log}
 	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan()})
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
-		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log,
+		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log, Now: h.clock.Now,
 		Carrier: carrier, Notifier: h.metrics.countNotifier(h.cfg.Notifier),
 		Observe: func(id platform.ID, a platform.Answer) {
 			h.counter.Observe(id, a)
@@ -271,13 +277,13 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
-			Store: timedCodes{h.store, h.stepped}, Sender: h.metrics.countSender(h.cfg.Sender), Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log,
+			Store: timedCodes{h.store, h.stepped}, Sender: h.metrics.countSender(h.cfg.Sender), Carrier: carrier, MAC: mac, Limits: h.cfg.Verify, Floor: h.cfg.ConfirmFloor, Logger: log, Now: h.clock.Now,
 		}),
 		Lookup: h.lookups, Unbind: h.unbinds, Catalogue: h.catalogue, Carrier: carrier, IsMember: h.catalogue.IsMember,
 		Coverage: func(ctx context.Context, q coverage.Query) (coverage.Report, error) {
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
-		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log,
+		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log, Now: h.clock.Now,
 		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(),
 	})
 }
@@ -291,7 +297,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/platform"
@@ -44,7 +43,7 @@ func (c *Catalogue) importRows(ctx context.Context, rows []platform.Entry, dryRu
 	}
 	var put []platform.Entry
 	var gone []platform.ID
-	now := time.Now()
+	now := c.now()
 	for _, change := range changes {
 		switch change.Kind {
 		case coverage.Added:

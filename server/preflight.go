@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
@@ -201,7 +202,7 @@ func (c Config) checkDatabase(p *Preflight, keys *seal.Keys) {
 		p.note("the database is made at the first start")
 		return
 	}
-	err := bolt.Inspect(file, keys)
+	err := bolt.Inspect(file, keys, bolt.WithClock(clock.New(c.Clock)))
 	switch {
 	case errors.Is(err, bolt.ErrInUse):
 		p.note("the database was not checked: a running hub has it open")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tongcha/tongcha/server/admin"
 	"github.com/tongcha/tongcha/server/calendar"
+	"github.com/tongcha/tongcha/server/clock"
 )
 
 // pulse is what a hub notes of itself for its operator. What is no pointer and
@@ -41,16 +42,17 @@ func since(n *atomic.Int64) time.Time {
 	return time.Time{}
 }
 
-// jump is how far the clock was set forward since the start: what went by on it,
-// less what went by on the monotonic clock. Sleep of the machine counts too.
-func (p *pulse) jump(now time.Time) time.Duration {
-	return now.Round(0).Sub(p.started.Round(0)) - now.Sub(p.started)
+// warnBehind says that the hub's time is ahead of the machine's from the start.
+func (h *Hub) warnBehind() {
+	if off := h.clock.Off(); off < -clock.Tolerance {
+		h.cfg.Logger.Warn("the machine's clock is behind the last time the hub noted; the hub goes on from that, so that nothing that is over comes back", "behind", (-off).Round(time.Second).String())
+	}
 }
 
 // noteAbandoned notes when orders were given up. What happened before the first
 // look is old news.
 func (h *Hub) noteAbandoned(ctx context.Context) error {
-	counts, err := h.store.OrderCounts(ctx, time.Now())
+	counts, err := h.store.OrderCounts(ctx, h.clock.Now())
 	if err != nil {
 		return err
 	}
@@ -59,7 +61,7 @@ func (h *Hub) noteAbandoned(ctx context.Context) error {
 		n += o.Abandoned
 	}
 	if h.pulse.looked && n > h.pulse.abandonedSeen {
-		h.pulse.abandonedAt.Store(time.Now().UnixNano())
+		h.pulse.abandonedAt.Store(h.clock.Now().UnixNano())
 	}
 	h.pulse.abandonedSeen, h.pulse.looked = n, true
 	return nil

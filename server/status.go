@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tongcha/tongcha/server/admin"
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/platform"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // Status says how the hub is. It implements admin.Hub.
 func (h *Hub) Status(ctx context.Context) (admin.HubStatus, error) {
-	now := time.Now()
+	now := h.clock.Now()
 	counts, err := h.store.OrderCounts(ctx, now)
 	if err != nil {
 		return admin.HubStatus{}, fmt.Errorf("count orders: %w", err)
@@ -34,6 +35,7 @@ func (h *Hub) Status(ctx context.Context) (admin.HubStatus, error) {
 		Version: h.cfg.Version, StartTime: h.pulse.started,
 		Requests: h.rpc.NewWork(), Lookups: h.lookups.Running(), Attempts: h.dispatch.UnderWay(),
 		Certificates: h.certificates(), DatabaseSize: h.databaseSize(), FreeSize: h.freeSize(),
+		ClockOff: h.clock.Off(), ClockJump: h.clock.Jump(),
 		Flushed: since(&h.pulse.flushed), Swept: since(&h.pulse.swept), CalendarEnd: h.pulse.calendarEnd,
 	}
 	if a := h.pulse.addresses.Load(); a != nil {
@@ -99,9 +101,12 @@ func (h *Hub) findings(s admin.HubStatus, absent []string, now time.Time) []admi
 		note("DISK_FILLING", "make room: a hub that can't write stops", "%d MiB are free where the data folder lies", s.FreeSize>>20)
 	}
 	for _, c := range s.Certificates {
-		if left := c.Expire.Sub(now); left < warningOf(c.Name) {
+		if left := c.Expire.Sub(now.Add(s.ClockOff)); left < warningOf(c.Name) {
 			note("CERTIFICATE_EXPIRING", renewal(c.Name), "the %s certificate ends in %d days", c.Name, max(int(left.Hours()/24), 0))
 		}
+	}
+	if finding, ok := clockFinding(s); ok {
+		out = append(out, finding)
 	}
 	if s.Overdue > 0 {
 		note("ORDERS_OVERDUE", "see which platform: tongcha queue stats, then tongcha platform show ID", "%d orders are past their due time", s.Overdue)
@@ -120,6 +125,29 @@ func (h *Hub) findings(s admin.HubStatus, absent []string, now time.Time) []admi
 		note("HOUSEKEEPING_FAILED", "look for \"housekeeping failed\" in the log", "figures were not written, or what is over was not removed, for some time")
 	}
 	return out
+}
+
+// clockFinding is about a machine's clock that is not the hub's: it was set since
+// the start, or it was behind at the start and still is.
+func clockFinding(s admin.HubStatus) (f admin.Finding, ok bool) {
+	apart := s.ClockOff.Abs().Round(time.Second)
+	switch {
+	case s.ClockOff.Abs() <= clock.Tolerance:
+		return f, false
+	case s.ClockJump.Abs() <= clock.Tolerance:
+		return admin.Finding{
+			Code: "CLOCK_BEHIND", Text: fmt.Sprintf("the machine's clock is %s behind the last time the hub had noted when it started; the hub goes on from that", apart),
+			Action: "see whether the clock is right: timedatectl; a hub that is ahead goes on being so until the true time has caught up",
+		}, true
+	}
+	way := "ahead of"
+	if s.ClockOff < 0 {
+		way = "behind"
+	}
+	return admin.Finding{
+		Code: "CLOCK_JUMPED", Text: fmt.Sprintf("the machine's clock was set, and is %s %s the hub's, which does not follow", apart, way),
+		Action: "see whether the clock is right: timedatectl; once it is, start the hub again, which then takes a time that is ahead of its own",
+	}, true
 }
 
 // late reports whether something that comes again and again has not for d.

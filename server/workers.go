@@ -68,18 +68,18 @@ func (w *workers) flush(ctx context.Context) error {
 	if err := w.h.counter.Flush(ctx, w.h.store); err != nil {
 		return fmt.Errorf("flush figures: %w", err)
 	}
-	w.h.pulse.flushed.Store(time.Now().UnixNano())
+	w.h.pulse.flushed.Store(w.h.clock.Now().UnixNano())
 	return nil
 }
 
 func (w *workers) sweep(ctx context.Context) error {
 	for {
-		more, err := w.h.store.Sweep(ctx, time.Now(), sweepBatch)
+		more, err := w.h.store.Sweep(ctx, w.h.clock.Now(), sweepBatch)
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
 		if !more {
-			w.h.pulse.swept.Store(time.Now().UnixNano())
+			w.h.pulse.swept.Store(w.h.clock.Now().UnixNano())
 			return w.h.noteAbandoned(ctx)
 		}
 	}

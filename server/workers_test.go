@@ -27,7 +27,7 @@ func TestStopOfWorkThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	w := newWorkers(&Hub{store: store, counter: coverage.NewCounter()}, nil)
+	w := newWorkers(&Hub{store: store, counter: coverage.NewCounter(nil)}, nil)
 	hangs := make(chan struct{})
 	w.all.Go(func() { <-hangs })
 	w.h.counter.Observe("shop", platform.Answer{State: platform.Bound})

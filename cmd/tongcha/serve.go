@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tongcha/tongcha/server"
+	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/sms"
 	"github.com/tongcha/tongcha/server/trace"
 )
@@ -18,7 +19,7 @@ type serveFlags struct {
 	keys, trustDomain, id, calendar, logLevel string
 	smsGateway, smsToken                      string
 	hosts, carriers, proxies                  []string
-	allowUnattested                           bool
+	allowUnattested, acceptClock              bool
 	shutdownDelay                             time.Duration
 	maxLookups                                int
 	trace                                     trace.Options
@@ -55,6 +56,7 @@ func serveCommand() (*cobra.Command, *serveFlags) {
 	s.StringSliceVar(&f.proxies, "trusted-proxy", nil, "network whose X-Forwarded-For is believed, such as 10.0.0.0/8; may be repeated")
 	s.BoolVar(&f.allowUnattested, "allow-unattested-unbind", false, "take unbind orders also where no carrier attested the holder; they detach every account found, whoever opened it")
 	s.StringVar(&f.calendar, "calendar", "", "file of holidays and working weekends, in place of the one built in")
+	s.BoolVar(&f.acceptClock, "accept-clock", false, "for one start: take the machine's clock although it is over 30 days ahead of the last time the hub noted")
 	s.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long /readyz fails before anything stops")
 	s.IntVar(&f.maxLookups, "max-lookups", server.DefaultConfig().MaxLookups, "lookups that run at the same time; more are refused until some have ended")
 	addTrace(s, &f.trace)
@@ -112,6 +114,7 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 	cfg.HTTPCert, cfg.HTTPKey, cfg.KeyFile = f.httpCert, f.httpKey, f.keys
 	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
 	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
+	cfg.Clock = clock.Options{Elapsed: clock.SinceBoot(), Accept: f.acceptClock}
 	cfg.MaxLookups, cfg.Trace, cfg.Version = f.maxLookups, f.trace, version().Version
 	for _, c := range f.carriers {
 		id, address, ok := strings.Cut(c, "=")

@@ -68,6 +68,7 @@ type Options struct {
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
+	Now    func() time.Time // the hub's clock; nil: time.Now
 }
 
 type service struct {
@@ -79,6 +80,9 @@ type service struct {
 // NewServer returns the gRPC server of the socket. Whoever can open the socket
 // may call everything; the socket's mode is the authorisation.
 func NewServer(o Options) *grpc.Server {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	s := &service{o: o}
 	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
@@ -132,7 +136,7 @@ func (s *service) AddPlatform(ctx context.Context, r *adminv1.AddPlatformRequest
 		return nil, fault.CategoryInvalid.On("category")
 	}
 	info, err := s.o.Catalogue.Add(ctx, platform.Entry{
-		ID: id, DisplayName: name, Category: r.GetCategory(), Address: r.GetAddress(), AddTime: time.Now(),
+		ID: id, DisplayName: name, Category: r.GetCategory(), Address: r.GetAddress(), AddTime: s.o.Now(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("add platform: %w", err)

@@ -33,6 +33,7 @@ type HubStatus struct {
 	DatabaseSize, FreeSize int64 // bytes
 	Flushed, Swept         time.Time
 	CalendarEnd            time.Time
+	ClockOff, ClockJump    time.Duration // of the machine's clock: ahead of the hub's, and set since the start
 	Findings               []Finding
 }
 

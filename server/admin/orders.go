@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
 	"github.com/tongcha/tongcha/server/fault"
@@ -38,7 +37,7 @@ func (s *service) ListUnbinds(ctx context.Context, r *adminv1.ListUnbindsRequest
 	}
 	resp := new(adminv1.ListUnbindsResponse)
 	for _, o := range orders {
-		m := orderMessage(o)
+		m := s.orderMessage(o)
 		m.History = nil
 		resp.Unbinds = append(resp.Unbinds, m)
 	}
@@ -51,13 +50,13 @@ func (s *service) GetUnbind(ctx context.Context, r *adminv1.GetUnbindRequest) (*
 	if err != nil {
 		return nil, fmt.Errorf("get order: %w", err)
 	}
-	return &adminv1.GetUnbindResponse{Unbind: orderMessage(o)}, nil
+	return &adminv1.GetUnbindResponse{Unbind: s.orderMessage(o)}, nil
 }
 
-func orderMessage(o unbind.Order) *adminv1.Unbind {
+func (s *service) orderMessage(o unbind.Order) *adminv1.Unbind {
 	m := &adminv1.Unbind{
 		UnbindId: o.ID, PlatformId: string(o.Platform), State: o.State.String(), Attempts: int32(o.Attempts),
-		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), NextTime: stamp(o.NextTime), Overdue: o.Overdue(time.Now()),
+		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), NextTime: stamp(o.NextTime), Overdue: o.Overdue(s.o.Now()),
 		RefusalReason: o.RefusalReason,
 	}
 	for _, h := range o.History {
@@ -68,7 +67,7 @@ func orderMessage(o unbind.Order) *adminv1.Unbind {
 
 // GetQueueStats implements admin.v1.AdminService.
 func (s *service) GetQueueStats(ctx context.Context, _ *adminv1.GetQueueStatsRequest) (*adminv1.GetQueueStatsResponse, error) {
-	now := time.Now()
+	now := s.o.Now()
 	counts, err := s.o.Orders.OrderCounts(ctx, now)
 	if err != nil {
 		return nil, fmt.Errorf("count orders: %w", err)

@@ -20,15 +20,21 @@ type Counter struct {
 	mu sync.Mutex
 	by map[Cell]*Tally
 
+	now func() time.Time // the hub's clock
+
 	// turn is held by a flush and by a reader, so that a reader finds every count
 	// either in the store or here, never in both and never in neither. It is a
 	// channel because a commit is waited for while it is held.
 	turn chan struct{}
 }
 
-// NewCounter returns an empty Counter.
-func NewCounter() *Counter {
-	return &Counter{by: make(map[Cell]*Tally), turn: make(chan struct{}, 1)}
+// NewCounter returns an empty Counter, to which the hub's clock tells the day; nil
+// means time.Now.
+func NewCounter(now func() time.Time) *Counter {
+	if now == nil {
+		now = time.Now
+	}
+	return &Counter{now: now, by: make(map[Cell]*Tally), turn: make(chan struct{}, 1)}
 }
 
 // Observe counts a question by the answer it got in time, on the present day.
@@ -45,7 +51,7 @@ func (c *Counter) ObserveLate(id platform.ID, a platform.Answer) {
 }
 
 func (c *Counter) count(id platform.ID, change func(*Tally)) {
-	k := Cell{id, DayOf(time.Now())}
+	k := Cell{id, DayOf(c.now())}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.by[k]

@@ -102,7 +102,7 @@ type Report struct {
 // Read makes a report of the catalogued platforms. What the counter has not
 // flushed yet is included.
 func Read(ctx context.Context, s Store, c *Counter, catalogue []platform.Entry, q Query) (Report, error) {
-	now := time.Now()
+	now := c.now()
 	b := newBuilder(catalogue, q, DayOf(now))
 	if err := b.count(ctx, s, c); err != nil {
 		return Report{}, err

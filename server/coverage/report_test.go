@@ -89,7 +89,7 @@ func rightNow() coverage.Query {
 }
 
 func TestRead(t *testing.T) {
-	l, c := newLedger(), coverage.NewCounter()
+	l, c := newLedger(), coverage.NewCounter(nil)
 	today := coverage.DayOf(time.Now())
 	l.first = today - 10
 	l.ever["a"] = coverage.Tally{Asked: 4, Answered: 3, Silent: 1}
@@ -152,7 +152,7 @@ func TestRead(t *testing.T) {
 // TestReadWhileFlushing: whenever a flush comes, a reader finds every answer once.
 func TestReadWhileFlushing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, c := newLedger(), coverage.NewCounter()
+		l, c := newLedger(), coverage.NewCounter(nil)
 		l.hook = func() { time.Sleep(time.Millisecond) } // lets the other side in
 		catalogue := []platform.Entry{{ID: "a"}}
 		var all sync.WaitGroup
@@ -184,7 +184,7 @@ func TestReadWhileFlushing(t *testing.T) {
 }
 
 func TestFlush(t *testing.T) {
-	l, c := newLedger(), coverage.NewCounter()
+	l, c := newLedger(), coverage.NewCounter(nil)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -225,7 +225,7 @@ func TestFlush(t *testing.T) {
 // TestDayOfAnswers: an answer counts on the day in China on which it came.
 func TestDayOfAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, c := newLedger(), coverage.NewCounter()
+		l, c := newLedger(), coverage.NewCounter(nil)
 		midnight := coverage.DayOf(time.Now()) + 1
 		time.Sleep(time.Until(midnight.Start().Add(-1)))
 		c.Observe("a", answered(1))

@@ -86,16 +86,23 @@ func stateOf(s connectorv1.BindingState) (platform.State, bool) {
 }
 
 // answerTime is when the platform read its records, or now where it doesn't say.
-// A replayed answer would be old.
+// A replayed answer would be old. A hub that began with the machine's clock behind
+// keeps a time that its platforms need not have: what is right by the machine's
+// clock is right.
 func answerTime(t *timestamppb.Timestamp, now time.Time) (time.Time, bool) {
 	if t == nil {
 		return now, true
 	}
 	when := t.AsTime()
-	if !t.IsValid() || when.After(now.Add(clockAhead)) || when.Before(now.Add(-staleAfter)) {
+	if !t.IsValid() || !fresh(when, now) && !fresh(when, time.Now()) {
 		return time.Time{}, false
 	}
 	return when, true
+}
+
+// fresh reports whether an answer of that time may come now.
+func fresh(when, now time.Time) bool {
+	return !when.After(now.Add(clockAhead)) && !when.Before(now.Add(-staleAfter))
 }
 
 func checkAccount(a *connectorv1.Account, split bool) (platform.Account, bool) {

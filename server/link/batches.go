@@ -85,7 +85,7 @@ func (b *batches) lookup(ctx context.Context, taken []*question) []platform.Answ
 	if err != nil {
 		return all(taken, platform.Answer{State: platform.Silent, Malformed: breach(err)})
 	}
-	return checkAnswers(taken, resp.GetAnswers(), time.Now())
+	return checkAnswers(taken, resp.GetAnswers(), b.q.now())
 }
 
 func all(taken []*question, a platform.Answer) []platform.Answer {

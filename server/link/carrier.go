@@ -20,6 +20,7 @@ const carrierWithin = 3 * time.Second
 type Carrier struct {
 	conn   *grpc.ClientConn
 	client carrierv1.CarrierServiceClient
+	now    func() time.Time // the hub's clock
 }
 
 // DialCarrier starts to connect to the carrier of that id, whose certificate
@@ -35,7 +36,7 @@ func DialCarrier(d Dial, id platform.ID, address string) (*Carrier, error) {
 		return nil, err
 	}
 	conn.Connect()
-	return &Carrier{conn: conn, client: carrierv1.NewCarrierServiceClient(conn)}, nil
+	return &Carrier{conn: conn, client: carrierv1.NewCarrierServiceClient(conn), now: d.now}, nil
 }
 
 // Close ends the connection and every call.
@@ -56,7 +57,7 @@ func (c *Carrier) Attest(ctx context.Context, n phone.Number, s phone.IDSuffix) 
 	}
 	switch resp.GetAttestation() {
 	case carrierv1.Attestation_ATTESTATION_MATCH:
-		if since, ok := pastTime(resp.GetHolderSince()); ok {
+		if since, ok := pastTime(resp.GetHolderSince(), c.now()); ok {
 			return platform.AttestMatch, since, nil
 		}
 	case carrierv1.Attestation_ATTESTATION_MISMATCH:
@@ -74,7 +75,7 @@ func (c *Carrier) CheckHolder(ctx context.Context, n phone.Number, since time.Ti
 	if err != nil {
 		return platform.ChangeNoData, time.Time{}, callError(err)
 	}
-	horizon, _ := pastTime(resp.GetDataHorizon())
+	horizon, _ := pastTime(resp.GetDataHorizon(), c.now())
 	switch resp.GetChange() {
 	case carrierv1.HolderChange_HOLDER_CHANGE_UNCHANGED:
 		return platform.ChangeNone, horizon, nil
@@ -86,8 +87,8 @@ func (c *Carrier) CheckHolder(ctx context.Context, n phone.Number, since time.Ti
 
 // pastTime reads a time that must be given and not be in the future. The epoch
 // and before count as not given: they are what an unset field looks like.
-func pastTime(t *timestamppb.Timestamp) (time.Time, bool) {
-	if !t.IsValid() || t.AsTime().Unix() <= 0 || t.AsTime().After(time.Now()) {
+func pastTime(t *timestamppb.Timestamp, now time.Time) (time.Time, bool) {
+	if !t.IsValid() || t.AsTime().Unix() <= 0 || t.AsTime().After(now) {
 		return time.Time{}, false
 	}
 	return t.AsTime(), true

@@ -27,6 +27,17 @@ type Dial struct {
 	TrustDomain string
 	// Dialer opens a connection to HOST:PORT; nil means TCP.
 	Dialer func(ctx context.Context, address string) (net.Conn, error)
+	// Now is the hub's clock, which the times that peers give are held against; nil
+	// means time.Now. Certificates go by the machine's, as crypto/tls does.
+	Now func() time.Time
+}
+
+// now is the hub's time.
+func (d Dial) now() time.Time {
+	if d.Now == nil {
+		return time.Now()
+	}
+	return d.Now()
 }
 
 const (

@@ -38,9 +38,10 @@ type bearer interface {
 // queue at the call's deadline. There is no timer per call: one serves the
 // gathering, one the deadlines, and one the hedges.
 type queue struct {
-	courier func() courier // the way to go now; it may block while it connects
-	size    func() int     // questions in one frame
-	most    int            // calls waiting at most
+	courier func() courier   // the way to go now; it may block while it connects
+	size    func() int       // questions in one frame
+	most    int              // calls waiting at most
+	now     func() time.Time // the hub's clock, which answers are held against
 	ctx     context.Context
 	span    func(trace string) (child string, end func(outcome string))
 	broke   func() // the breaker opened; the mutex is held

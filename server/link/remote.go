@@ -57,6 +57,7 @@ func newRemote(opts *Options, e platform.Entry) (*remote, error) {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.info.Store(&platform.Info{Entry: e, MaxBatch: 1, Health: platform.HealthUnknown})
 	r.queue.ctx, r.queue.courier, r.queue.size, r.queue.most, r.queue.broke = r.ctx, r.way, r.batchSize, opts.MaxQueued, r.cutStream
+	r.queue.now = opts.now
 	if opts.Span != nil {
 		r.queue.span = func(trace string) (string, func(string)) { return opts.Span(trace, e.ID, "lookup") }
 	}

@@ -114,7 +114,7 @@ func (s *stream) receive() error {
 // settle checks the answers of one frame. Those to questions that nobody waits
 // for any more are dropped.
 func (s *stream) settle(answers []*connectorv1.StreamAnswer) {
-	now := time.Now()
+	now, hub := time.Now(), s.q.now()
 	list := make([]settled, 0, len(answers))
 	s.q.mu.Lock()
 	s.worked = true
@@ -133,7 +133,7 @@ func (s *stream) settle(answers []*connectorv1.StreamAnswer) {
 		if one == nil {
 			continue
 		}
-		got, ok := checkAnswer(a.GetAnswer(), one.ref[:], !one.item.call.HolderSince.IsZero(), now)
+		got, ok := checkAnswer(a.GetAnswer(), one.ref[:], !one.item.call.HolderSince.IsZero(), hub)
 		if !ok {
 			got = malformed
 		}

@@ -42,7 +42,7 @@ func (r *remote) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.R
 	if err != nil {
 		return platform.Report{}, r.failed(err)
 	}
-	return checkReport(resp.GetResult(), time.Now())
+	return checkReport(resp.GetResult(), r.opts.now())
 }
 
 // traced begins the span of an attempt, whose trace context the platform gets.
@@ -65,7 +65,7 @@ func (r *remote) UnbindStatus(ctx context.Context, orderID string) (platform.Rep
 	if err != nil {
 		return platform.Report{}, r.failed(err)
 	}
-	return checkReport(resp.GetResult(), time.Now())
+	return checkReport(resp.GetResult(), r.opts.now())
 }
 
 // failed is callError, but a call that ended because the platform left could be

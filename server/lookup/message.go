@@ -54,7 +54,7 @@ func (s *Service) send(ctx context.Context, l Lookup) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), messageTime)
 	defer cancel()
 	ok, err := s.o.Store.ClaimMessage(ctx, Message{
-		LookupID: l.ID, NumberIndex: phone.IndexOf(s.o.MAC, l.Number), Now: time.Now(), PerDay: s.o.Limits.LateMessagesPerDay,
+		LookupID: l.ID, NumberIndex: phone.IndexOf(s.o.MAC, l.Number), Now: s.o.Now(), PerDay: s.o.Limits.LateMessagesPerDay,
 	})
 	if err != nil {
 		s.o.Logger.Error("message about late answers not claimed", "error", err)

@@ -34,10 +34,11 @@ type late struct {
 	planned time.Time // when the next pass is; zero while one is made
 	wake    chan struct{}
 	tasks   sync.WaitGroup
+	now     func() time.Time
 }
 
-func newLate() *late {
-	return &late{rounds: make(map[string]bool), busy: make(map[platform.ID]int), wake: make(chan struct{}, 1)}
+func newLate(now func() time.Time) *late {
+	return &late{now: now, rounds: make(map[string]bool), busy: make(map[platform.ID]int), wake: make(chan struct{}, 1)}
 }
 
 // expect sees to it that a pass is made at t or soon after.
@@ -71,7 +72,7 @@ func (w *late) begin(d Due) {
 
 func (w *late) end(d Due) {
 	if w.leave(d) {
-		w.expect(time.Now())
+		w.expect(w.now())
 	}
 }
 
@@ -119,7 +120,7 @@ func (s *Service) RunReasks(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.late.wake:
-			if d := time.Until(earliest); d > 0 {
+			if d := earliest.Sub(s.o.Now()); d > 0 {
 				s.late.plan(earliest)
 				timer.Reset(d)
 				continue
@@ -127,7 +128,7 @@ func (s *Service) RunReasks(ctx context.Context) error {
 		case <-timer.C:
 		}
 		s.late.plan(time.Time{})
-		earliest = time.Now().Add(reaskPace)
+		earliest = s.o.Now().Add(reaskPace)
 		next, err := s.pass(work)
 		if ctx.Err() != nil {
 			return nil // a look that was cut off is no failure
@@ -139,7 +140,7 @@ func (s *Service) RunReasks(ctx context.Context) error {
 			next = earliest
 		}
 		s.late.plan(next)
-		timer.Reset(time.Until(next))
+		timer.Reset(next.Sub(s.o.Now()))
 	}
 }
 
@@ -152,7 +153,7 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 			joined[info.ID] = p
 		}
 	}
-	now := time.Now()
+	now := s.o.Now()
 	next := now.Add(idlePass)
 	due, more, err := s.o.Store.DueReasks(ctx, DueRequest{
 		Now: now, Busy: s.isBusy,
@@ -213,7 +214,7 @@ func (s *Service) isBusy(id string) bool {
 // round looks at one lookup and says when it is due again; zero for never, or where
 // that was not stored.
 func (s *Service) round(ctx context.Context, d Due, joined map[platform.ID]platform.Platform) time.Time {
-	l, now := d.Lookup, time.Now()
+	l, now := d.Lookup, s.o.Now()
 	r := Round{LookupID: l.ID, Now: now}
 	if l.OwesMessage() {
 		return s.tell(ctx, l, r)
@@ -263,7 +264,7 @@ func targetsOf(d Due, joined map[platform.ID]platform.Platform) []target {
 // says when the lookup is due again. What a stop cuts off is due again at the next
 // start.
 func (s *Service) askAgain(ctx context.Context, l Lookup, targets []target) time.Time {
-	deadline := time.Now().Add(s.o.Limits.PlatformDeadline)
+	deadline := s.o.Now().Add(s.o.Limits.PlatformDeadline)
 	if deadline.After(l.FinalBy) {
 		deadline = l.FinalBy
 	}
@@ -271,7 +272,7 @@ func (s *Service) askAgain(ctx context.Context, l Lookup, targets []target) time
 	asked.Rows = slices.Clone(l.Rows)
 	done := make(chan Lookup, 1)
 	r := newRun(asked, time.Time{}, func(l Lookup) { done <- l })
-	r.ask(Request{Number: l.Number, HolderSince: l.HolderSince}, targets, deadline, func(platform.ID, platform.Answer) {})
+	r.ask(Request{Number: l.Number, HolderSince: l.HolderSince}, targets, s.local(deadline), func(platform.ID, platform.Answer) {})
 	var got Lookup
 	select {
 	case got = <-done:
@@ -279,7 +280,7 @@ func (s *Service) askAgain(ctx context.Context, l Lookup, targets []target) time
 		r.withdraw()
 		got = <-done
 	}
-	round := Round{LookupID: l.ID, Now: time.Now()}
+	round := Round{LookupID: l.ID, Now: s.o.Now()}
 	for _, t := range targets {
 		row := got.Rows[t.row]
 		switch {

@@ -8,7 +8,7 @@ import (
 // TestPassedOver: what was due of a lookup while it was looked at is due when that
 // ends; a round that nothing passed over wakes nobody.
 func TestPassedOver(t *testing.T) {
-	w := newLate()
+	w := newLate(time.Now)
 	d := Due{Lookup: Lookup{ID: "one"}}
 	woken := func() bool {
 		select {

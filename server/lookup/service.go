@@ -31,6 +31,7 @@ type Options struct {
 	Carrier     platform.Carrier // nil: holders are not checked before late questions
 	Notifier    Notifier         // nil: nobody is told that late answers are in
 	Logger      *slog.Logger
+	Now         func() time.Time // the hub's clock; nil: time.Now
 }
 
 // Service runs lookups. It is safe for concurrent use.
@@ -55,8 +56,15 @@ func New(o Options) *Service {
 	if o.ObserveLate == nil {
 		o.ObserveLate = func(platform.ID, platform.Answer) {}
 	}
-	return &Service{o: o, live: make(map[string]*run), closing: make(chan struct{}), late: newLate(), watches: watch.NewSet()}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{o: o, live: make(map[string]*run), closing: make(chan struct{}), late: newLate(o.Now), watches: watch.NewSet()}
 }
+
+// local turns a time of the hub's clock into one of this process, which timers and
+// calls count by.
+func (s *Service) local(t time.Time) time.Time { return time.Now().Add(t.Sub(s.o.Now())) }
 
 // Request starts a lookup.
 type Request struct {
@@ -80,7 +88,7 @@ func (s *Service) Start(ctx context.Context, r Request) (Lookup, error) {
 	if err != nil {
 		return Lookup{}, err
 	}
-	now := time.Now()
+	now := s.o.Now()
 	limits := s.o.Limits
 	l := Lookup{
 		ID: seal.NewID(now), Subject: r.Subject, HolderSince: r.HolderSince, CreateTime: now,
@@ -216,7 +224,7 @@ func (s *Service) launch(l Lookup, req Request, targets []target) (Lookup, error
 	r := newRun(l, reask, func(l Lookup) { go s.end(l) })
 	s.live[l.ID] = r
 	s.mu.Unlock()
-	r.ask(req, targets, deadline, s.o.Observe)
+	r.ask(req, targets, s.local(deadline), s.o.Observe)
 	return r.snapshot(), nil
 }
 

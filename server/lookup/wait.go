@@ -74,11 +74,11 @@ func (s *Service) WaitLate(ctx context.Context, subject phone.Subject, id string
 	var final <-chan time.Time
 	for {
 		l, changed, err := s.look(ctx, subject, id)
-		if err != nil || l.Revision > since || l.Complete && !l.AwaitsLate(time.Now()) {
+		if err != nil || l.Revision > since || l.Complete && !l.AwaitsLate(s.o.Now()) {
 			return l, err
 		}
 		if final == nil {
-			end := time.NewTimer(time.Until(l.FinalBy))
+			end := time.NewTimer(l.FinalBy.Sub(s.o.Now()))
 			defer end.Stop()
 			final = end.C
 		}

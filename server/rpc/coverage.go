@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"time"
 
 	oversightv1 "github.com/tongcha/tongcha/gen/go/tongcha/oversight/v1"
 	"github.com/tongcha/tongcha/server/coverage"
@@ -14,7 +13,7 @@ import (
 
 // GetCoverage implements oversight.v1.CoverageService.
 func (h *handlers) GetCoverage(ctx context.Context, r *oversightv1.GetCoverageRequest) (*oversightv1.GetCoverageResponse, error) {
-	q, err := parseWindow(r.GetFromDate(), r.GetToDate())
+	q, err := parseWindow(r.GetFromDate(), r.GetToDate(), coverage.DayOf(h.o.Now()))
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +98,7 @@ type windowed interface {
 
 // report reads the figures that a request asks for.
 func (h *handlers) report(ctx context.Context, r windowed) (coverage.Report, error) {
-	q, err := parseWindow(r.GetFromDate(), r.GetToDate())
+	q, err := parseWindow(r.GetFromDate(), r.GetToDate(), coverage.DayOf(h.o.Now()))
 	if err != nil {
 		return coverage.Report{}, err
 	}
@@ -115,8 +114,7 @@ func (h *handlers) report(ctx context.Context, r windowed) (coverage.Report, err
 
 // parseWindow reads two optional days, by default the first that is kept and
 // today.
-func parseWindow(from, to string) (coverage.Query, error) {
-	today := coverage.DayOf(time.Now())
+func parseWindow(from, to string, today coverage.Day) (coverage.Query, error) {
 	first := today - coverage.KeptDays + 1
 	q := coverage.Query{From: first, To: today}
 	var err error

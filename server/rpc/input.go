@@ -65,8 +65,8 @@ func parseWait(d *durationpb.Duration) (time.Duration, error) {
 }
 
 // parsePast reads a required time that is not in the future.
-func parsePast(ts *timestamppb.Timestamp, field string) (time.Time, error) {
-	if ts == nil || ts.CheckValid() != nil || ts.AsTime().After(time.Now().Add(time.Minute)) {
+func parsePast(ts *timestamppb.Timestamp, field string, now time.Time) (time.Time, error) {
+	if ts == nil || ts.CheckValid() != nil || ts.AsTime().After(now.Add(time.Minute)) {
 		return time.Time{}, fault.TimeInvalid.On(field)
 	}
 	return ts.AsTime(), nil

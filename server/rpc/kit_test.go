@@ -141,7 +141,7 @@ func (w *world) build() {
 		Queue: w.store, Orders: w.store, MAC: w.keys, DailyLimit: w.ordersPerDay, AllowUnattested: w.allowUnattested, Logger: log,
 		DueTime: func(t time.Time) time.Time { return t.Add(120 * time.Hour) },
 	})
-	w.counter = coverage.NewCounter()
+	w.counter = coverage.NewCounter(nil)
 	w.coverage = func(ctx context.Context, q coverage.Query) (coverage.Report, error) {
 		return coverage.Read(ctx, w.store, w.counter, w.Entries(), q)
 	}

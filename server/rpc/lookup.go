@@ -110,12 +110,12 @@ func (h *handlers) WatchLookup(r *hubv1.WatchLookupRequest, stream hubv1.LookupS
 func (h *handlers) watchLate(session verify.Session, id string, stream hubv1.LookupService_WatchLookupServer) error {
 	since := 0
 	for {
-		began, left := time.Now(), time.Until(session.ExpireTime)
+		began, left := time.Now(), session.ExpireTime.Sub(h.o.Now())
 		l, err := h.o.Lookup.WaitLate(stream.Context(), session.Subject, id, left, since)
 		if err != nil {
 			return err
 		}
-		news, last := l.Revision > since, l.Complete && !l.AwaitsLate(time.Now()) || time.Since(began) >= left
+		news, last := l.Revision > since, l.Complete && !l.AwaitsLate(h.o.Now()) || time.Since(began) >= left
 		if news {
 			if err := stream.Send(&hubv1.WatchLookupResponse{Lookup: lookupMessage(l)}); err != nil {
 				return fault.RequestCanceled.Wrap(err)

@@ -17,7 +17,7 @@ func (h *handlers) ReportUnbind(ctx context.Context, r *hubv1.ReportUnbindReques
 	if !seal.IsID(r.GetOrderId()) {
 		return nil, fault.UnbindNotFound.New()
 	}
-	report, err := parseReport(r)
+	report, err := parseReport(r, h.o.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +28,8 @@ func (h *handlers) ReportUnbind(ctx context.Context, r *hubv1.ReportUnbindReques
 	return &hubv1.ReportUnbindResponse{Applied: changed, State: o.State.String()}, nil
 }
 
-func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
-	out := platform.Report{Time: time.Now()}
+func parseReport(r *hubv1.ReportUnbindRequest, now time.Time) (platform.Report, error) {
+	out := platform.Report{Time: now}
 	switch r.GetState() {
 	case hubv1.ReportedState_REPORTED_STATE_IN_REVIEW:
 		out.Stage = platform.StageInReview
@@ -51,7 +51,7 @@ func parseReport(r *hubv1.ReportUnbindRequest) (platform.Report, error) {
 		return out, fault.ReportInvalid.On("state")
 	}
 	if ts := r.GetStateTime(); ts != nil {
-		at, err := parsePast(ts, "stateTime")
+		at, err := parsePast(ts, "stateTime", now)
 		if err != nil {
 			return out, err
 		}
@@ -68,7 +68,7 @@ func (h *handlers) CheckNumber(ctx context.Context, r *hubv1.CheckNumberRequest)
 	if err != nil {
 		return nil, err
 	}
-	since, err := parsePast(r.GetSince(), "since")
+	since, err := parsePast(r.GetSince(), "since", h.o.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -71,6 +71,7 @@ type Options struct {
 	// Nil traces nothing.
 	Span   func(traceparent, method string, fromGateway bool) (child string, end func(code string))
 	Logger *slog.Logger
+	Now    func() time.Time // the hub's clock; nil: time.Now
 }
 
 // Server makes the ways to the handlers: gRPC servers, and Local for the gateway.
@@ -87,6 +88,9 @@ type Server struct {
 
 // New returns a Server. Its health is NOT_SERVING until SetServing.
 func New(o Options) *Server {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	s := &Server{
 		o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)), gate: newGate(o.MaxLookups, o.Lookup.Running),
 		waits: newWaits(waitsPerSession, waitsInAll), lateWatches: newWaits(lateWatchesPerSession, lateWatchesInAll),

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"time"
 
 	hubv1 "github.com/tongcha/tongcha/gen/go/tongcha/hub/v1"
 	"github.com/tongcha/tongcha/server/fault"
@@ -152,7 +151,7 @@ func (h *handlers) CancelUnbind(ctx context.Context, r *hubv1.CancelUnbindReques
 func (h *handlers) unbindMessage(o unbind.Order) *hubv1.Unbind {
 	m := &hubv1.Unbind{
 		UnbindId: o.ID, PlatformId: string(o.Platform), DisplayName: h.displayName(o.Platform), State: hubv1.UnbindState(o.State),
-		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), Overdue: o.Overdue(time.Now()), AccountCount: int32(len(o.AccountRefs)),
+		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), Overdue: o.Overdue(h.o.Now()), AccountCount: int32(len(o.AccountRefs)),
 	}
 	if o.State == unbind.ActionRequired {
 		m.ActionUrl = optional(o.ActionURL)

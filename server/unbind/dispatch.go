@@ -71,6 +71,9 @@ func NewDispatcher(o DispatchOptions) *Dispatcher {
 	return &Dispatcher{o: o.withDefaults(), queue: o.Service.o.Queue, busy: make(map[platform.ID]int)}
 }
 
+// now is the hub's time, by which orders are due and leases end.
+func (d *Dispatcher) now() time.Time { return d.o.Service.o.Now() }
+
 // idleCheck is how often the queue is looked at when nothing wakes the
 // dispatcher: a net below the signals, not a poll.
 const idleCheck = time.Minute
@@ -99,7 +102,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		}
 		wait := idleCheck
 		if !next.IsZero() {
-			wait = min(wait, max(time.Until(next), 0))
+			wait = min(wait, max(next.Sub(d.now()), 0))
 		}
 		timer.Reset(wait)
 	}
@@ -125,7 +128,7 @@ func (d *Dispatcher) dispatch(ctx context.Context) (time.Time, error) {
 	}
 	d.mu.Unlock()
 	claims, next, err := d.queue.Claim(ctx, ClaimRequest{
-		Now: time.Now(), Lease: 3 * d.o.AttemptTimeout, Max: max(d.o.PerPlatform*len(joined), 1),
+		Now: d.now(), Lease: 3 * d.o.AttemptTimeout, Max: max(d.o.PerPlatform*len(joined), 1),
 		Free: func(id platform.ID) int {
 			if joined[id] == nil {
 				return 0 // its orders wait until it joins or resumes
@@ -192,7 +195,7 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 	if stop != nil {
 		return *stop, ctx.Err() == nil
 	}
-	a := Attempt{Began: time.Now(), Polled: o.State != Queued && o.State != Appealed, HolderChecked: checked}
+	a := Attempt{Began: d.now(), Polled: o.State != Queued && o.State != Appealed, HolderChecked: checked}
 	report, err := d.call(ctx, p, o, a.Polled)
 	if a.Polled && isCode(err, platform.CodeNotFound, "UNIMPLEMENTED") {
 		// It does not know the order: send it again, if the number is still the person's.
@@ -202,7 +205,7 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 		a.Polled = false
 		report, err = d.call(ctx, p, o, false)
 	}
-	a.Ended = time.Now()
+	a.Ended = d.now()
 	if err == nil {
 		return Answered(a, report, NextPoll(a.Ended, o.Polls, report.CheckAfter)), true
 	}
@@ -270,7 +273,7 @@ func (d *Dispatcher) askCarrier(ctx context.Context, o Order) (time.Time, *Trans
 		return time.Time{}, nil
 	}
 	change, _, err := d.o.Carrier.CheckHolder(ctx, o.Number, o.BoundBefore)
-	now := time.Now()
+	now := d.now()
 	switch {
 	case err == nil && change == platform.ChangeHands:
 		t := HolderChanged(now)

@@ -131,6 +131,7 @@ type Options struct {
 	// attested the holder.
 	AllowUnattested bool
 	Logger          *slog.Logger
+	Now             func() time.Time // the hub's clock, the dispatcher's too; nil: time.Now
 }
 
 // Service takes and shows orders. It is safe for concurrent use.
@@ -144,6 +145,9 @@ type Service struct {
 
 // NewService returns a Service.
 func NewService(o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return &Service{o: o, watches: watch.NewSet(), wake: make(chan struct{}, 1), drained: make(chan struct{})}
 }
 
@@ -173,7 +177,7 @@ type Asked struct {
 // Errors: fault.RequestIDReused, fault.DailyLimit when not one more order may be
 // made today.
 func (s *Service) Request(ctx context.Context, r Request) ([]Placed, error) {
-	now := time.Now()
+	now := s.o.Now()
 	e := Enqueue{
 		Subject: r.Subject, NumberIndex: r.NumberIndex, DailyLimit: s.o.DailyLimit, Now: now,
 		RequestKey: s.o.MAC.Sum("request", r.Subject[:], []byte("CreateUnbinds"), []byte(r.RequestID)),
@@ -244,7 +248,7 @@ func detachable(a Asked, holderSince time.Time) []string {
 //
 // Errors: fault.UnbindNotFound.
 func (s *Service) Report(ctx context.Context, p platform.ID, id string, r platform.Report) (Order, bool, error) {
-	now := time.Now()
+	now := s.o.Now()
 	o, changed, err := s.o.Queue.Report(ctx, p, id, Reported(now, r, NextPoll(now, 0, r.CheckAfter)))
 	if err != nil {
 		return Order{}, false, fmt.Errorf("report: %w", err)
@@ -259,7 +263,7 @@ func (s *Service) Report(ctx context.Context, p platform.ID, id string, r platfo
 //
 // Errors: fault.UnbindNotFound, AlreadySent, AlreadyTerminal.
 func (s *Service) Cancel(ctx context.Context, subject phone.Subject, id string) (Order, error) {
-	o, err := s.o.Orders.Cancel(ctx, subject, id, CancelledByPerson(time.Now()))
+	o, err := s.o.Orders.Cancel(ctx, subject, id, CancelledByPerson(s.o.Now()))
 	if err != nil {
 		return Order{}, fmt.Errorf("cancel: %w", err)
 	}

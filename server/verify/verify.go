@@ -142,6 +142,7 @@ type Service struct {
 	limits  Limits
 	floor   time.Duration
 	log     *slog.Logger
+	now     func() time.Time
 }
 
 // Options configures a Service.
@@ -155,11 +156,15 @@ type Options struct {
 	// which check failed.
 	Floor  time.Duration
 	Logger *slog.Logger
+	Now    func() time.Time // the hub's clock; nil: time.Now
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	return &Service{store: o.Store, sender: o.Sender, carrier: o.Carrier, mac: o.MAC, limits: o.Limits, floor: o.Floor, log: o.Logger}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{store: o.Store, sender: o.Sender, carrier: o.Carrier, mac: o.MAC, limits: o.Limits, floor: o.Floor, log: o.Logger, now: o.Now}
 }
 
 // Request asks for a code.
@@ -184,7 +189,7 @@ func (s *Service) Create(ctx context.Context, r Request) (Created, error) {
 	if r.Consent.Version != ConsentVersion || !slices.Contains(r.Consent.Scopes, ScopeLookup) {
 		return Created{}, fault.ConsentRequired.On("consent")
 	}
-	now := time.Now()
+	now := s.now()
 	v, code := s.newVerification(r, now)
 	if err := s.store.OpenVerification(ctx, v, s.limits); err != nil {
 		return Created{}, fmt.Errorf("open verification: %w", err)
@@ -225,7 +230,7 @@ func (s *Service) Confirm(ctx context.Context, id string, code Code) (Opened, er
 }
 
 func (s *Service) confirm(ctx context.Context, id string, code Code) (Opened, error) {
-	v, err := s.store.GetVerification(ctx, id, time.Now(), s.limits)
+	v, err := s.store.GetVerification(ctx, id, s.now(), s.limits)
 	if err != nil {
 		return Opened{}, fmt.Errorf("get verification: %w", err)
 	}
@@ -233,7 +238,7 @@ func (s *Service) confirm(ctx context.Context, id string, code Code) (Opened, er
 	if err != nil {
 		return Opened{}, err
 	}
-	now := time.Now()
+	now := s.now()
 	token := NewToken()
 	session := Session{
 		Key: token.digest(s.mac), Subject: phone.SubjectOf(s.mac, v.Number, v.Suffix), Number: v.Number,
@@ -275,7 +280,7 @@ func (s *Service) Session(ctx context.Context, t Token) (Session, error) {
 	if !t.wellFormed() {
 		return Session{}, fault.SessionInvalid.New()
 	}
-	session, err := s.store.TouchSession(ctx, t.digest(s.mac), time.Now(), s.limits.SessionIdle)
+	session, err := s.store.TouchSession(ctx, t.digest(s.mac), s.now(), s.limits.SessionIdle)
 	if err != nil {
 		return Session{}, fmt.Errorf("touch session: %w", err)
 	}

@@ -57,7 +57,7 @@ func BenchmarkEnqueue(b *testing.B) {
 // BenchmarkCommitter is the smallest of verbs: one put.
 func BenchmarkCommitter(b *testing.B) {
 	eachCrowd(b, func(b *testing.B) func() error {
-		db, err := group.Open(filepath.Join(b.TempDir(), "put.db"), [][]byte{[]byte("b")}, func(*group.Tx) error { return nil })
+		db, err := group.Open(filepath.Join(b.TempDir(), "put.db"), group.Options{Buckets: [][]byte{[]byte("b")}, Begin: func(*group.Tx) error { return nil }})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
+	"github.com/tongcha/tongcha/server/clock"
+	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt/group"
 )
@@ -24,19 +26,36 @@ import (
 type Store struct {
 	db   *group.DB
 	keys *seal.Keys
+	// clock is the hub's; nil for the machine's, and then no time is noted.
+	clock *clock.Clock
 
 	leases leases
 	run    int64 // how often the file was opened
 }
 
+// Option changes how a file is opened.
+type Option func(*Store)
+
+// WithClock keeps the hub's time over restarts: the clock goes on from the largest
+// time that the file has noted.
+func WithClock(c *clock.Clock) Option { return func(s *Store) { s.clock = c } }
+
+func newStore(keys *seal.Keys, options []Option) *Store {
+	s := &Store{keys: keys}
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
+
 // Open opens or makes the file. Personal fields are sealed with keys.
 //
 // Errors: the file is in use by another process, is newer than this program, or
-// was sealed with other keys.
-func Open(path string, keys *seal.Keys) (*Store, error) {
-	s := &Store{keys: keys}
+// was sealed with other keys; *clock.AheadError, before anything is written.
+func Open(path string, keys *seal.Keys, options ...Option) (*Store, error) {
+	s := newStore(keys, options)
 	var err error
-	if s.db, err = group.Open(path, allBuckets(), s.begin); err != nil {
+	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Growing: growing(), Begin: s.begin, Settle: settle}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -50,16 +69,22 @@ func (s *Store) begin(tx *group.Tx) error {
 	if err != nil {
 		return err
 	}
-	if !found {
-		m.FirstDay, m.SchemaVersion = timestamppb.Now(), schemaVersion
-	}
 	if m.GetSchemaVersion() > schemaVersion {
 		return tooNew(m.GetSchemaVersion())
 	}
 	if err := s.checkKeys(tx, found); err != nil {
 		return err
 	}
-	if err := beginDays(tx, m); err != nil {
+	if err := s.clock.Resume(moment(m.GetLargestTime())); err != nil {
+		return err
+	}
+	if !found {
+		m.FirstDay, m.SchemaVersion = timestamppb.New(s.clock.Now()), schemaVersion
+	}
+	if s.clock != nil {
+		m.LargestTime = timestamppb.New(s.clock.Now())
+	}
+	if err := beginDays(tx, m, coverage.DayOf(s.clock.Now())); err != nil {
 		return err
 	}
 	m.Opens++
@@ -89,7 +114,10 @@ func (s *Store) checkKeys(tx *group.Tx, old bool) error {
 
 // Close closes the file, after those who wait for their write. Leases end with
 // it; their orders are due at the next start.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.noteLast()
+	return s.db.Close()
+}
 
 // Broken is closed when a commit failed. The process must end then.
 func (s *Store) Broken() <-chan struct{} { return s.db.Broken() }

@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/tongcha/tongcha/server/coverage"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/store/bolt/group"
-	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // Counts by day lie under the day first, so that a window is one walk and the
@@ -94,118 +92,21 @@ func loadUnbinds(tx *group.Tx, k []byte) (coverage.Unbinds, error) {
 	return u, nil
 }
 
-// addUnbinds adds to the counts of a day, which may be long ago: what is not
-// kept any more is not taken back.
-func addUnbinds(tx *group.Tx, c coverage.Cell, more coverage.Unbinds, takeBack bool) error {
-	k := dayKey(c)
-	if takeBack && tx.Bucket(bucketUnbindDays).Get(k) == nil {
-		return nil
-	}
-	if err := keepDay(tx, bucketUnbindDays, c); err != nil {
-		return err
-	}
-	u, err := loadUnbinds(tx, k)
-	if err != nil {
-		return err
-	}
-	u.Merge(more)
-	return save(tx, bucketUnbindDays, k, &recordv1.UnbindTally{
-		Taken: u.Taken, Completed: u.Completed, Refused: u.Refused, Abandoned: u.Abandoned, Cancelled: u.Cancelled,
-		Due: u.Due, OnTime: u.OnTime, Buckets: u.Ends[:],
-	})
-}
-
-// tallyDays counts an order's move on the days it belongs to. What leaves its end,
-// such as an order that is replayed, is counted as if it had not ended.
-func tallyDays(tx *group.Tx, before, o unbind.Order) error {
-	if before.ID == "" {
-		taken, due := coverage.Unbinds{Taken: 1}, coverage.Unbinds{Due: 1}
-		if err := addUnbinds(tx, coverage.Cell{Platform: o.Platform, Day: coverage.DayOf(o.CreateTime)}, taken, false); err != nil {
-			return err
-		}
-		if err := addUnbinds(tx, dueCell(o), due, false); err != nil {
-			return err
-		}
-	}
-	if before.State.Final() && before.ID != "" {
-		if err := tallyEnd(tx, before, -1); err != nil {
-			return err
-		}
-		if err := moveDue(tx, before, o); err != nil {
-			return err
-		}
-	}
-	if o.State.Final() {
-		return tallyEnd(tx, o, 1)
-	}
-	return nil
-}
-
-// moveDue counts an order that is due anew, such as one that was appealed, on its
-// new day alone.
-func moveDue(tx *group.Tx, before, o unbind.Order) error {
-	was, is := dueCell(before), dueCell(o)
-	if was == is {
-		return nil
-	}
-	if err := addUnbinds(tx, was, coverage.Unbinds{Due: -1}, true); err != nil {
-		return err
-	}
-	return addUnbinds(tx, is, coverage.Unbinds{Due: 1}, false)
-}
-
-func dueCell(o unbind.Order) coverage.Cell {
-	return coverage.Cell{Platform: o.Platform, Day: coverage.DueDay(o.DueTime)}
-}
-
-// tallyEnd counts an end, or with n of -1 takes it back.
-func tallyEnd(tx *group.Tx, o unbind.Order, n int64) error {
-	var ended, due coverage.Unbinds
-	settled := false // by the platform's own word
-	switch o.State {
-	case unbind.Completed:
-		ended.Completed, settled = n, true
-	case unbind.Refused:
-		ended.Refused, settled = map[string]int64{o.RefusalReason: n}, true
-	case unbind.Abandoned:
-		ended.Abandoned = n
-	case unbind.Cancelled:
-		ended.Cancelled, due.Due = n, -n
-	}
-	if settled {
-		ended.Ends[coverage.EndBucket(o.StateTime.Sub(o.CreateTime))] = n
-		if !o.StateTime.After(o.DueTime) {
-			due.OnTime = n
-		}
-	}
-	if err := addUnbinds(tx, coverage.Cell{Platform: o.Platform, Day: coverage.DayOf(o.StateTime)}, ended, n < 0); err != nil {
-		return err
-	}
-	if due.Due == 0 && due.OnTime == 0 {
-		return nil
-	}
-	return addUnbinds(tx, dueCell(o), due, true)
-}
-
 // beginDays starts counting by day in a file that did not: orders that are open
 // count as due on their day, like those that will be taken from now on. A day
 // before the first that is counted gets nothing: a window would add it to its
 // totals and show it on none of its days.
-func beginDays(tx *group.Tx, m *recordv1.Meta) error {
+func beginDays(tx *group.Tx, m *recordv1.Meta, today coverage.Day) error {
 	if m.FirstCountedDay != nil {
 		return nil
 	}
-	today := coverage.DayOf(time.Now())
 	m.FirstCountedDay = proto.Int32(int32(today))
+	counts := newCounts()
 	c := tx.Bucket(bucketOrdersLate).Cursor()
 	for k, id := c.First(); k != nil; k, id = c.Next() {
-		cell := coverage.Cell{Platform: platform.ID(id), Day: coverage.DueDay(keyTime(k))}
-		if cell.Day < today {
-			continue
-		}
-		if err := addUnbinds(tx, cell, coverage.Unbinds{Due: 1}, false); err != nil {
-			return err
+		if cell := (coverage.Cell{Platform: platform.ID(id), Day: coverage.DueDay(keyTime(k))}); cell.Day >= today {
+			counts.day(cell, coverage.Unbinds{Due: 1}, true)
 		}
 	}
-	return nil
+	return counts.write(tx)
 }

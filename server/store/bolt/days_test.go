@@ -140,7 +140,7 @@ func TestOrderLeavesItsEnd(t *testing.T) {
 	}
 	move := func(before, after unbind.Order) {
 		t.Helper()
-		if err := s.db.Update(t.Context(), func(tx *group.Tx) error { return moveTally(tx, before, after) }); err != nil {
+		if err := s.db.Update(t.Context(), func(tx *group.Tx) error { return settle(tx, []any{moved{before, after}}) }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,51 +15,35 @@ var _ unbind.DeadLetters = (*Store)(nil)
 
 // Appeal implements unbind.Orders.
 func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
-	return s.reopen(ctx, id, t, func(o unbind.Order) (done bool, err error) {
+	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
 		switch {
 		case o.Subject != subject:
-			return false, fault.UnbindNotFound.New()
+			return fault.UnbindNotFound.New()
 		case o.State == unbind.Appealed:
-			return true, nil
+			return nil // the machine does not let it be appealed twice
 		}
-		return false, o.MayAppeal(t.Time())
+		return o.MayAppeal(t.Time())
 	})
+	return s.shown(c.after, t.Time()), err
 }
 
 // Replay implements unbind.DeadLetters.
 func (s *Store) Replay(ctx context.Context, id string, t unbind.Transition) (unbind.Order, error) {
-	return s.reopen(ctx, id, t, isDeadLetter)
+	c, err := s.transit(ctx, id, nil, t, isDeadLetter)
+	return c.after, err
 }
 
 // Discard implements unbind.DeadLetters.
 func (s *Store) Discard(ctx context.Context, id string, t unbind.Transition) (unbind.Order, error) {
-	return s.reopen(ctx, id, t, isDeadLetter)
+	c, err := s.transit(ctx, id, nil, t, isDeadLetter)
+	return c.after, err
 }
 
-func isDeadLetter(o unbind.Order) (bool, error) {
+func isDeadLetter(o unbind.Order) error {
 	if o.State != unbind.Abandoned || o.Discarded {
-		return false, fault.NotAbandoned.New()
+		return fault.NotAbandoned.New()
 	}
-	return false, nil
-}
-
-// reopen applies what a person or an operator decides about an order that has
-// ended, where may lets it; done says that it is so already.
-func (s *Store) reopen(ctx context.Context, id string, t unbind.Transition, may func(unbind.Order) (done bool, err error)) (unbind.Order, error) {
-	var o unbind.Order
-	err := s.db.Update(ctx, func(tx *group.Tx) error {
-		var err error
-		if o, err = s.getOrder(tx, id); err != nil {
-			return err
-		}
-		done, err := may(o)
-		if err != nil || done {
-			return err
-		}
-		o, _, err = s.apply(tx, id, t)
-		return err
-	})
-	return s.shown(o, t.Time()), err
+	return nil
 }
 
 // DeadLetters implements unbind.DeadLetters.

@@ -15,9 +15,9 @@ var ErrInUse = group.ErrInUse
 // that keeps a hub from starting for the moment it takes.
 //
 // Errors: ErrInUse; the file is no database, is newer than this program, or was
-// sealed with other keys.
-func Inspect(path string, keys *seal.Keys) error {
-	s := &Store{keys: keys}
+// sealed with other keys; *clock.AheadError.
+func Inspect(path string, keys *seal.Keys, options ...Option) error {
+	s := newStore(keys, options)
 	return group.Inspect(path, bucketMeta, func(tx *group.Tx) error {
 		m := new(recordv1.Meta)
 		if found, err := load(tx, bucketMeta, metaKey, m); err != nil || !found {
@@ -26,7 +26,10 @@ func Inspect(path string, keys *seal.Keys) error {
 		if m.GetSchemaVersion() > schemaVersion {
 			return tooNew(m.GetSchemaVersion())
 		}
-		return s.checkKeys(tx, true)
+		if err := s.checkKeys(tx, true); err != nil {
+			return err
+		}
+		return s.clock.Resume(moment(m.GetLargestTime()))
 	})
 }
 

@@ -19,6 +19,7 @@ type lease struct {
 	token    uint64
 	until    time.Time
 	platform platform.ID
+	raw      []byte // the order's record as it was claimed
 	// pinned: somebody is about to write the order; no other claim may begin,
 	// however old the lease is.
 	pinned bool
@@ -41,25 +42,27 @@ func (l *leases) liveLocked(id string, now time.Time) bool {
 	return fenced && ok && (have.pinned || now.Before(have.until))
 }
 
-// takeLocked leases the order.
-func (l *leases) takeLocked(id string, p platform.ID, until time.Time) uint64 {
+// takeLocked leases the order and returns the token.
+func (l *leases) takeLocked(id string, new lease) uint64 {
 	l.last++
-	l.by[id] = lease{token: l.last, until: until, platform: p}
+	new.token = l.last
+	l.by[id] = new
 	return l.last
 }
 
-// pin keeps the order from being claimed while its lease holder writes; false
-// when token is not the order's live lease.
-func (l *leases) pin(id string, token uint64, now time.Time) bool {
+// pin keeps the order from being claimed while its lease holder writes, and
+// returns its record as it was claimed; false when token is not the order's live
+// lease.
+func (l *leases) pin(id string, token uint64, now time.Time) (raw []byte, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	have, ok := l.by[id]
 	if fenced && (!ok || have.token != token || have.pinned || !now.Before(have.until)) {
-		return false
+		return nil, false
 	}
 	have.pinned = true
 	l.by[id] = have
-	return true
+	return have.raw, true
 }
 
 // pinFree keeps an order that nobody is sending from being claimed; false when

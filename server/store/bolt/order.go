@@ -1,11 +1,11 @@
 package bolt
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
@@ -15,35 +15,6 @@ import (
 	"github.com/tongcha/tongcha/server/store/bolt/group"
 	"github.com/tongcha/tongcha/server/unbind"
 )
-
-// An order lies in one record and up to four index entries; putRecord alone
-// writes them, so that they never disagree.
-
-// putOrder replaces an order. before is the order as it is on disk.
-func (s *Store) putOrder(tx *group.Tx, before, o unbind.Order) error {
-	r, err := s.orderRecord(o)
-	if err != nil {
-		return err
-	}
-	return putRecord(tx, before, o, r)
-}
-
-// putRecord replaces an order with the record made of it. The ID of before is ""
-// for a new one.
-func putRecord(tx *group.Tx, before, o unbind.Order, record []byte) error {
-	if err := moveIndexes(tx, before, o); err != nil {
-		return err
-	}
-	if err := moveTally(tx, before, o); err != nil {
-		return err
-	}
-	if o.State.Final() {
-		if err := expires(tx, o.StateTime.Add(orderLife), bucketOrders, []byte(o.ID)); err != nil {
-			return err
-		}
-	}
-	return tx.Bucket(bucketOrders).Put([]byte(o.ID), record)
-}
 
 // orderLife is how long an order is kept after its end: 180 days, as long as
 // platforms keep theirs.
@@ -82,78 +53,22 @@ func endReason(o unbind.Order) string {
 	return ""
 }
 
-// moveIndexes takes out the entries that the order has no more and puts in those
-// it has since.
-func moveIndexes(tx *group.Tx, before, o unbind.Order) error {
-	had, has := entries(before), entries(o)
-	for _, e := range had {
-		if holds(has, e) {
-			continue
-		}
-		if err := tx.Bucket(e.bucket).Delete(e.key); err != nil {
-			return err
-		}
-	}
-	for _, e := range has {
-		if holds(had, e) {
-			continue
-		}
-		if err := tx.Bucket(e.bucket).Put(e.key, e.value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func holds(all []entry, e entry) bool {
-	return slices.ContainsFunc(all, func(x entry) bool {
-		return bytes.Equal(x.bucket, e.bucket) && bytes.Equal(x.key, e.key)
-	})
-}
-
-func moveTally(tx *group.Tx, before, o unbind.Order) error {
-	if before.ID != "" && before.State == o.State {
-		return nil
-	}
-	t := new(recordv1.OrderTally)
-	if _, err := load(tx, bucketOrderTallies, []byte(o.Platform), t); err != nil {
-		return err
-	}
-	if before.ID != "" {
-		*tallyField(t, before.State)--
-	}
-	*tallyField(t, o.State)++
-	if err := tallyDays(tx, before, o); err != nil {
-		return err
-	}
-	return save(tx, bucketOrderTallies, []byte(o.Platform), t)
-}
-
-func tallyField(t *recordv1.OrderTally, s unbind.State) *int32 {
-	switch s {
-	case unbind.Completed:
-		return &t.Completed
-	case unbind.Refused:
-		return &t.Refused
-	case unbind.Abandoned:
-		return &t.Abandoned
-	case unbind.Cancelled:
-		return &t.Cancelled
-	case unbind.InReview, unbind.ActionRequired:
-		return &t.InReview
-	}
-	return &t.Queued
-}
-
-// orderRecord seals and encodes an order.
-func (s *Store) orderRecord(o unbind.Order) ([]byte, error) {
-	sealed, err := s.sealFor(bucketOrders, []byte(o.ID), &recordv1.OrderSecret{
+// sealOrder seals what the key is needed for.
+func (s *Store) sealOrder(o unbind.Order) ([]byte, error) {
+	return s.sealFor(bucketOrders, []byte(o.ID), &recordv1.OrderSecret{
 		PhoneNumber: o.Number.E164(), AccountRefs: o.AccountRefs, BoundBeforeNanos: nanos(o.BoundBefore),
 		RefusalText: o.RefusalText, ActionUrl: o.ActionURL, Note: o.Note,
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// sameSecret reports whether what sealOrder seals is the same in both.
+func sameSecret(a, b unbind.Order) bool {
+	return a.Number == b.Number && slices.Equal(a.AccountRefs, b.AccountRefs) && a.BoundBefore.Equal(b.BoundBefore) &&
+		a.RefusalText == b.RefusalText && a.ActionURL == b.ActionURL && a.Note == b.Note
+}
+
+// orderRecord encodes an order with its sealed part.
+func orderRecord(o unbind.Order, sealed []byte) ([]byte, error) {
 	r := &recordv1.Order{
 		PlatformId: string(o.Platform), Subject: o.Subject[:], NumberIndex: o.NumberIndex[:],
 		State: int32(o.State), Attempts: int32(o.Attempts), Polls: int32(o.Polls), Appeals: int32(o.Appeals),
@@ -171,15 +86,28 @@ func (s *Store) orderRecord(o unbind.Order) ([]byte, error) {
 
 // getOrder reads an order as it is on disk. Errors: fault.UnbindNotFound.
 func (s *Store) getOrder(tx *group.Tx, id string) (unbind.Order, error) {
-	r := new(recordv1.Order)
-	found, err := load(tx, bucketOrders, []byte(id), r)
+	return s.openOrder(id, tx.Bucket(bucketOrders).Get([]byte(id)))
+}
+
+// openOrder decodes and opens a record; nil is none.
+// Errors: fault.UnbindNotFound.
+func (s *Store) openOrder(id string, raw []byte) (unbind.Order, error) {
+	r, err := decodeOrder(id, raw)
 	if err != nil {
 		return unbind.Order{}, err
 	}
-	if !found {
-		return unbind.Order{}, fault.UnbindNotFound.New()
-	}
 	return s.orderOf(id, r)
+}
+
+func decodeOrder(id string, raw []byte) (*recordv1.Order, error) {
+	if raw == nil {
+		return nil, fault.UnbindNotFound.New()
+	}
+	r := new(recordv1.Order)
+	if err := proto.Unmarshal(raw, r); err != nil {
+		return nil, fmt.Errorf("store: broken order %s: %w", id, err)
+	}
+	return r, nil
 }
 
 // orderOf opens a record.

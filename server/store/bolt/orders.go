@@ -35,7 +35,7 @@ func (s *Store) AnyOrder(ctx context.Context, id string) (unbind.Order, error) {
 		o, err = s.getOrder(tx, id)
 		return err
 	})
-	return s.shown(o, time.Now()), err
+	return s.shown(o, s.clock.Now()), err
 }
 
 // OrdersOf implements unbind.Orders. Leases are looked at after the transaction:
@@ -53,7 +53,7 @@ func (s *Store) OrdersOf(ctx context.Context, subject phone.Subject, before stri
 		}
 		return nil
 	})
-	now := time.Now()
+	now := s.clock.Now()
 	for i := range out {
 		out[i] = s.shown(out[i], now)
 	}
@@ -77,7 +77,7 @@ func seekBelow(c group.Cursor, prefix []byte, before string) (k, v []byte) {
 // operator. The zero platform or state stands for all.
 func (s *Store) AllOrders(ctx context.Context, p platform.ID, state unbind.State, limit int) ([]unbind.Order, error) {
 	var out []unbind.Order
-	sending := s.leases.ids(time.Now())
+	sending := s.leases.ids(s.clock.Now())
 	err := s.db.View(ctx, func(tx *group.Tx) error {
 		c := tx.Bucket(bucketOrders).Cursor()
 		for k, _ := c.Last(); k != nil && len(out) < limit; k, _ = c.Prev() {

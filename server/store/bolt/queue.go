@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"reflect"
 	"slices"
 	"time"
 
@@ -20,7 +19,7 @@ var _ unbind.Queue = (*Store)(nil)
 // Enqueue implements unbind.Queue. Orders are sealed before the transaction, since
 // all other writers wait while a verb runs.
 func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed, error) {
-	records, err := s.newRecords(e.Items)
+	made, err := s.newOrders(e.Items)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +33,7 @@ func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed,
 			placed, err = s.placedBefore(tx, before)
 			return err
 		}
-		placed, err = s.place(tx, e, records)
+		placed, err = s.place(tx, e, made)
 		if err != nil {
 			return err
 		}
@@ -46,20 +45,20 @@ func (s *Store) Enqueue(ctx context.Context, e unbind.Enqueue) ([]unbind.Placed,
 	return placed, err
 }
 
-// newRecords makes the record of every item that has an order.
-func (s *Store) newRecords(items []unbind.Item) ([][]byte, error) {
-	records := make([][]byte, len(items))
+// newOrders makes the change of every item that has an order.
+func (s *Store) newOrders(items []unbind.Item) ([]change, error) {
+	all := make([]change, len(items))
 	for i, item := range items {
 		if item.Order == nil {
 			continue
 		}
 		item.Order.Run = s.run
 		var err error
-		if records[i], err = s.orderRecord(*item.Order); err != nil {
+		if all[i], err = s.newOrder(*item.Order); err != nil {
 			return nil, err
 		}
 	}
-	return records, nil
+	return all, nil
 }
 
 func requestRecord(e unbind.Enqueue, placed []unbind.Placed) *recordv1.Request {
@@ -85,10 +84,10 @@ func (s *Store) placedBefore(tx *group.Tx, r *recordv1.Request) ([]unbind.Placed
 	return placed, nil
 }
 
-// place makes the orders that can be made; records are those of the items. The
+// place makes the orders that can be made; orders are those of the items. The
 // daily limit refuses single orders; it is an error of the whole request only
 // when none could be made.
-func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbind.Placed, error) {
+func (s *Store) place(tx *group.Tx, e unbind.Enqueue, orders []change) ([]unbind.Placed, error) {
 	had, end, err := used(tx, countOrders, e.NumberIndex[:], e.Now)
 	if err != nil {
 		return nil, err
@@ -97,7 +96,7 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbin
 	var placed []unbind.Placed
 	for i, item := range e.Items {
 		p := unbind.Placed{Platform: item.Platform, Reason: item.Reason}
-		switch open, err := s.openOrder(tx, e.Subject, item); {
+		switch open, err := s.standing(tx, e.Subject, item); {
 		case err != nil:
 			return nil, err
 		case item.Order == nil:
@@ -108,7 +107,7 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbin
 			p.Reason = fault.DailyLimit
 			refused++
 		default:
-			if err := putRecord(tx, unbind.Order{}, *item.Order, records[i]); err != nil {
+			if err := orders[i].write(tx); err != nil {
 				return nil, err
 			}
 			p.Order = *item.Order
@@ -125,9 +124,9 @@ func (s *Store) place(tx *group.Tx, e unbind.Enqueue, records [][]byte) ([]unbin
 	return placed, count(tx, countOrders, e.NumberIndex[:], e.Now, day, made)
 }
 
-// openOrder finds the open order that stands for the item, the newest where
+// standing finds the open order that stands for the item, the newest where
 // there are several.
-func (s *Store) openOrder(tx *group.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
+func (s *Store) standing(tx *group.Tx, subject phone.Subject, item unbind.Item) (*unbind.Order, error) {
 	if item.Order == nil {
 		return nil, nil
 	}
@@ -158,12 +157,13 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 		due, n := s.due(tx, r)
 		next = n
 		for _, d := range due {
-			o, err := s.getOrder(tx, d.id)
+			raw := bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(d.id)))
+			o, err := s.openOrder(d.id, raw)
 			if err != nil {
 				continue // a check of the file names it; the others shall not wait for it
 			}
-			until := r.Now.Add(r.Lease)
-			claims = append(claims, unbind.Claim{Order: o, Until: until, Token: s.leases.takeLocked(o.ID, o.Platform, until)})
+			l := lease{until: r.Now.Add(r.Lease), platform: o.Platform, raw: raw}
+			claims = append(claims, unbind.Claim{Order: o, Until: l.until, Token: s.leases.takeLocked(o.ID, l)})
 		}
 		return nil
 	})
@@ -221,7 +221,7 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 
 // Extend implements unbind.Queue.
 func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbind.Claim, error) {
-	if !s.leases.extend(c.Order.ID, c.Token, time.Now(), until) {
+	if !s.leases.extend(c.Order.ID, c.Token, s.clock.Now(), until) {
 		return unbind.Claim{}, fault.LeaseLost.New()
 	}
 	c.Until = until
@@ -230,38 +230,21 @@ func (s *Store) Extend(_ context.Context, c unbind.Claim, until time.Time) (unbi
 
 // Finish implements unbind.Queue.
 func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	if !s.leases.pin(c.Order.ID, c.Token, time.Now()) {
+	raw, ok := s.leases.pin(c.Order.ID, c.Token, s.clock.Now())
+	if !ok {
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
-	var o unbind.Order
-	err := s.db.Update(ctx, func(tx *group.Tx) error {
-		var err error
-		o, _, err = s.apply(tx, c.Order.ID, t)
-		return err
-	})
-	if err != nil {
-		s.leases.unpin(c.Order.ID)
-		return unbind.Order{}, err
-	}
-	s.leases.drop(c.Order.ID)
-	return o, nil
-}
-
-// apply moves the order on disk and reports whether its state changed. What
-// changes nothing writes nothing: a report that comes a thousand times costs no
-// write to the disk.
-func (s *Store) apply(tx *group.Tx, id string, t unbind.Transition) (unbind.Order, bool, error) {
-	before, err := s.getOrder(tx, id)
-	if err != nil {
-		return unbind.Order{}, false, err
-	}
-	o := before
-	o.History = slices.Clone(before.History)
-	changed := o.Apply(t)
-	if reflect.DeepEqual(before, o) {
-		return o, false, nil
-	}
-	return o, changed, s.putOrder(tx, before, o)
+	ended := false
+	defer func() {
+		if ended {
+			s.leases.drop(c.Order.ID)
+		} else { // by an error or a panic: its holder may try again
+			s.leases.unpin(c.Order.ID)
+		}
+	}()
+	done, err := s.transit(ctx, c.Order.ID, raw, t, nil)
+	ended = err == nil
+	return done.after, err
 }
 
 // Release implements unbind.Queue.
@@ -273,20 +256,13 @@ func (s *Store) Release(_ context.Context, claims []unbind.Claim) {
 
 // Report implements unbind.Queue.
 func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.Transition) (unbind.Order, bool, error) {
-	var o unbind.Order
-	var changed bool
-	err := s.db.Update(ctx, func(tx *group.Tx) error {
-		before, err := s.getOrder(tx, id)
-		if err != nil {
-			return err
-		}
-		if before.Platform != p {
+	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
+		if o.Platform != p {
 			return fault.UnbindNotFound.New()
 		}
-		o, changed, err = s.apply(tx, id, t)
-		return err
+		return nil
 	})
-	return s.shown(o, time.Now()), changed, err
+	return s.shown(c.after, s.clock.Now()), c.moved, err
 }
 
 // Cancel implements unbind.Queue. The order is kept from being claimed until the
@@ -299,22 +275,18 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 		return unbind.Order{}, err
 	case o.State.Final():
 		return unbind.Order{}, fault.AlreadyTerminal.New()
-	case !s.leases.pinFree(id, time.Now()):
+	case !s.leases.pinFree(id, s.clock.Now()):
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
 	defer s.leases.drop(id)
-	err = s.db.Update(ctx, func(tx *group.Tx) error {
-		o, err = s.getOrder(tx, id)
+	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
 		switch {
-		case err != nil:
-			return err
 		case o.State.Final():
 			return fault.AlreadyTerminal.New()
 		case o.State != unbind.Queued || o.Sent || o.Run != s.run:
 			return fault.AlreadySent.New()
 		}
-		o, _, err = s.apply(tx, id, t)
-		return err
+		return nil
 	})
-	return o, err
+	return c.after, err
 }

@@ -18,11 +18,14 @@ func expires(tx *group.Tx, t time.Time, bucket, k []byte) error {
 	return tx.Bucket(bucketExpiry).Put(key(timeKey(t), bucket, zero, k), nil)
 }
 
-// Sweep deletes at most limit records whose time is over and reports whether
+// Sweep notes the hub's time, deletes at most limit records whose time is over and reports whether
 // more are waiting. A record that was renewed meanwhile stays: its new time has
 // an entry of its own.
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int) (more bool, err error) {
 	err = s.db.Update(ctx, func(tx *group.Tx) error {
+		if err := s.noteTime(tx); err != nil {
+			return err
+		}
 		due, rest := dueExpiries(tx, now, limit)
 		more = rest
 		for _, entry := range due {

@@ -20,6 +20,9 @@ const month = 30 * day
 // OpenVerification implements verify.Store.
 func (s *Store) OpenVerification(ctx context.Context, v verify.Verification, l verify.Limits) error {
 	return s.db.Update(ctx, func(tx *group.Tx) error {
+		if err := s.noteTime(tx); err != nil {
+			return err
+		}
 		guard, err := admitCode(tx, v, l)
 		if err != nil {
 			return err
@@ -183,6 +186,9 @@ func suffixesUsedUp(tx *group.Tx, number []byte, now time.Time, l verify.Limits)
 func (s *Store) Confirm(ctx context.Context, c verify.Confirmation, l verify.Limits) (verify.Verdict, error) {
 	var verdict verify.Verdict
 	err := s.db.Update(ctx, func(tx *group.Tx) error {
+		if err := s.noteTime(tx); err != nil {
+			return err
+		}
 		v, g, err := openTry(tx, c.ID, c.Now, l)
 		if err != nil {
 			return err

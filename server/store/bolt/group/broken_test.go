@@ -24,7 +24,7 @@ func TestNothingGoesOnAfterAFailedCommit(t *testing.T) {
 			file, err = os.OpenFile(path, flag, mode)
 			return file, err
 		}
-		db, err := open(filepath.Join(dir, "group.db"), [][]byte{bucketA, bucketB}, put("old", "v"), o)
+		db, err := open(filepath.Join(dir, "group.db"), Options{Buckets: [][]byte{bucketA, bucketB}, Begin: put("old", "v")}, o)
 		if err != nil {
 			t.Fatal(err)
 		}

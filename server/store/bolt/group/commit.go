@@ -131,7 +131,7 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 	if err != nil {
 		return group, err
 	}
-	tx := &Tx{raw: raw}
+	tx := &Tx{raw: raw, growing: db.o.Growing}
 	for w := first; ; group = append(group, w) {
 		if err := w.run(tx); err != nil {
 			_ = raw.Rollback()
@@ -144,6 +144,10 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 			break
 		}
 	}
+	if err := db.settle(tx); err != nil {
+		_ = raw.Rollback()
+		return group, err
+	}
 	if tx.wrote == 0 {
 		return group, raw.Rollback()
 	}
@@ -154,6 +158,23 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 	db.commits.Add(1)
 	db.verbs.Add(int64(len(group)))
 	return group, nil
+}
+
+// settle writes what the verbs of the group noted, in their transaction.
+func (db *DB) settle(tx *Tx) (err error) {
+	if len(tx.notes) == 0 {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("settle: panic (%T)", v)
+		}
+	}()
+	if err := db.o.Settle(tx, tx.notes); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	tx.keep()
+	return nil
 }
 
 // run runs the verb and leaves in tx all it wrote or nothing. An error of its own

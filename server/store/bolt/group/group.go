@@ -23,6 +23,7 @@ import (
 // then refuses all further work (Broken), and only a new start, which reads what
 // is really there, goes on.
 type DB struct {
+	o     Options
 	bolt  *bbolt.DB
 	queue chan *writer // has no room: whoever is in it waits in Update, and may leave
 
@@ -34,14 +35,26 @@ type DB struct {
 	commits, verbs atomic.Int64
 }
 
+// Options say what a file holds.
+type Options struct {
+	Buckets [][]byte
+	// Growing are those of them whose new keys are above the old ones: their pages
+	// are filled to nine tenths instead of half.
+	Growing [][]byte
+	// Begin is run in the transaction of the opening.
+	Begin func(*Tx) error
+	// Settle is run at the end of a group that noted something, on all its notes in
+	// order, in its transaction. An error of it fails the commit. Nil where nothing
+	// is noted.
+	Settle func(tx *Tx, notes []any) error
+}
+
 // Open opens or makes the file at path, makes the buckets that are missing and
-// runs begin, all in one transaction: a file that begin refuses is left as it
+// runs Begin, all in one transaction: a file that Begin refuses is left as it
 // was.
 //
-// Errors: the file is in use by another process; begin's own.
-func Open(path string, buckets [][]byte, begin func(*Tx) error) (*DB, error) {
-	return open(path, buckets, begin, options())
-}
+// Errors: the file is in use by another process; Begin's own.
+func Open(path string, o Options) (*DB, error) { return open(path, o, options()) }
 
 // options leave the list of free pages out of the file: written with every
 // commit it costs more than all else in a file that once was larger. Which pages
@@ -51,8 +64,8 @@ func options() *bbolt.Options {
 	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
 }
 
-func open(path string, buckets [][]byte, begin func(*Tx) error, o *bbolt.Options) (*DB, error) {
-	file, err := bbolt.Open(path, 0o600, o)
+func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
+	file, err := bbolt.Open(path, 0o600, raw)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("store: %s is in use by another hub; stop that one first", path)
 	}
@@ -60,19 +73,19 @@ func open(path string, buckets [][]byte, begin func(*Tx) error, o *bbolt.Options
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
 	}
 	err = file.Update(func(raw *bbolt.Tx) error {
-		for _, b := range buckets {
+		for _, b := range o.Buckets {
 			if _, err := raw.CreateBucketIfNotExists(b); err != nil {
 				return fmt.Errorf("store: make bucket %s: %w", b, err)
 			}
 		}
-		return begin(&Tx{raw: raw})
+		return o.Begin(&Tx{raw: raw, growing: o.Growing})
 	})
 	if err != nil {
 		_ = file.Close()
 		return nil, err
 	}
 	db := &DB{
-		bolt: file, queue: make(chan *writer),
+		o: o, bolt: file, queue: make(chan *writer),
 		stop: make(chan struct{}), broken: make(chan struct{}), done: make(chan struct{}),
 	}
 	go db.run()

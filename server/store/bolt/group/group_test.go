@@ -19,7 +19,7 @@ var bucketA, bucketB = []byte("a"), []byte("b")
 
 func openIn(t *testing.T, dir string) *DB {
 	t.Helper()
-	db, err := Open(filepath.Join(dir, "group.db"), [][]byte{bucketA, bucketB}, func(*Tx) error { return nil })
+	db, err := Open(filepath.Join(dir, "group.db"), Options{Buckets: [][]byte{bucketA, bucketB}, Begin: func(*Tx) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

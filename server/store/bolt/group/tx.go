@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 )
@@ -12,11 +13,19 @@ import (
 // that no write passes the journal by.
 type Tx struct {
 	raw     *bbolt.Tx
+	growing [][]byte
+	buckets []opened
 	changes []change
 	bytes   []byte // what changes point into; the transaction's own copies
 	size    int    // bytes written by the verb under way
 	wrote   int    // bytes written by those that were kept
+	noted   []any  // by the verb under way
+	notes   []any  // by those that were kept
 }
+
+// Note keeps v, if the verb is kept, for the settling of the group: what many
+// verbs add to one record is written once.
+func (tx *Tx) Note(v any) { tx.noted = append(tx.noted, v) }
 
 // change is a key as it was before a write.
 type change struct {
@@ -26,11 +35,31 @@ type change struct {
 }
 
 // Bucket returns a bucket that Open was given.
-func (tx *Tx) Bucket(name []byte) Bucket { return Bucket{tx: tx, raw: tx.raw.Bucket(name)} }
+func (tx *Tx) Bucket(name []byte) Bucket {
+	for _, b := range tx.buckets {
+		if bytes.Equal(b.name, name) {
+			return Bucket{tx: tx, raw: b.raw}
+		}
+	}
+	raw := tx.raw.Bucket(name)
+	if slices.ContainsFunc(tx.growing, func(g []byte) bool { return bytes.Equal(g, name) }) {
+		raw.FillPercent = 0.9
+	}
+	tx.buckets = append(tx.buckets, opened{name, raw})
+	return Bucket{tx: tx, raw: raw}
+}
+
+// opened is a bucket that was asked for: to find it again among the file's is a
+// search of a tree.
+type opened struct {
+	name []byte
+	raw  *bbolt.Bucket
+}
 
 // keep ends a verb; what it wrote stays.
 func (tx *Tx) keep() {
 	tx.wrote += tx.size
+	tx.notes = append(tx.notes, tx.noted...)
 	tx.forget()
 }
 
@@ -56,7 +85,11 @@ func (tx *Tx) undo() (err error) {
 	return nil
 }
 
-func (tx *Tx) forget() { tx.changes, tx.bytes, tx.size = tx.changes[:0], tx.bytes[:0], 0 }
+func (tx *Tx) forget() {
+	tx.changes, tx.bytes, tx.size = tx.changes[:0], tx.bytes[:0], 0
+	clear(tx.noted)
+	tx.noted = tx.noted[:0]
+}
 
 // note journals that a write of size bytes changes k, which was old.
 func (tx *Tx) note(in *bbolt.Bucket, k, old []byte, size int) {
@@ -88,6 +121,31 @@ func (b Bucket) Put(k, v []byte) error {
 	}
 	b.tx.note(b.raw, k, b.raw.Get(k), len(v))
 	return b.raw.Put(k, v)
+}
+
+// PutNew sets the value of a key that the caller knows not to be there, such as
+// one with a fresh id in it: it costs one search of the tree less than Put.
+func (b Bucket) PutNew(k, v []byte) error {
+	if v == nil {
+		v = []byte{}
+	}
+	b.tx.note(b.raw, k, nil, len(v))
+	return b.raw.Put(k, v)
+}
+
+// Swap sets the value of a key whose value the caller knows to be old.
+func (b Bucket) Swap(k, old, v []byte) error {
+	b.tx.note(b.raw, k, old, len(v))
+	return b.raw.Put(k, v)
+}
+
+// Remove removes a key whose value the caller knows to be old.
+func (b Bucket) Remove(k, old []byte) error {
+	if old == nil {
+		old = []byte{}
+	}
+	b.tx.note(b.raw, k, old, 0)
+	return b.raw.Delete(k)
 }
 
 // Delete removes k, if it is there.

@@ -40,6 +40,7 @@ type step struct {
 	bucket, key []byte
 	value       string
 	del         bool
+	known       bool // the caller knows what is there
 }
 
 // randomActor touches few keys often, so that it meets itself and its neighbours;
@@ -47,7 +48,7 @@ type step struct {
 func randomActor(r *rand.Rand) actor {
 	a := actor{fate: r.IntN(5)}
 	for range r.IntN(12) {
-		s := step{bucket: bucketA, key: fmt.Append(nil, "key-", r.IntN(40)), del: r.IntN(3) == 0}
+		s := step{bucket: bucketA, key: fmt.Append(nil, "key-", r.IntN(40)), del: r.IntN(3) == 0, known: r.IntN(2) == 0}
 		if r.IntN(3) == 0 {
 			s.bucket = bucketB
 		}
@@ -67,14 +68,24 @@ func (a actor) verb(t *testing.T, want *model) func(*Tx) error {
 		mine := maps.Clone(*want)
 		for _, s := range a.steps {
 			name, b := string(s.bucket)+"/"+string(s.key), tx.Bucket(s.bucket)
-			if old, ok := mine[name]; (b.Get(s.key) != nil) != ok || string(b.Get(s.key)) != old {
+			old, ok := mine[name]
+			if (b.Get(s.key) != nil) != ok || string(b.Get(s.key)) != old {
 				t.Errorf("%s = %q, want %q, %t", name, b.Get(s.key), old, ok)
 			}
 			err := error(nil)
 			switch {
+			case s.del && ok && s.known:
+				err = b.Remove(s.key, []byte(old))
+				delete(mine, name)
 			case s.del:
 				err = b.Delete(s.key)
 				delete(mine, name)
+			case s.known && ok:
+				err = b.Swap(s.key, []byte(old), []byte(s.value))
+				mine[name] = s.value
+			case s.known:
+				err = b.PutNew(s.key, []byte(s.value))
+				mine[name] = s.value
 			case s.value == "":
 				err = b.Put(s.key, nil)
 				mine[name] = ""

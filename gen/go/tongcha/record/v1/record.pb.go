@@ -42,8 +42,12 @@ type Meta struct {
 	// The first day that is counted by day: days since 1970-01-01 in China. Absent
 	// in a file that no program counting by day has opened yet.
 	FirstCountedDay *int32 `protobuf:"varint,4,opt,name=first_counted_day,json=firstCountedDay,proto3,oneof" json:"first_counted_day,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The largest time the hub has seen, noted now and then: a later start does not
+	// begin before it. Absent in a file that no program with a clock of its own has
+	// opened yet.
+	LargestTime   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=largest_time,json=largestTime,proto3" json:"largest_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
@@ -102,6 +106,13 @@ func (x *Meta) GetFirstCountedDay() int32 {
 		return *x.FirstCountedDay
 	}
 	return 0
+}
+
+func (x *Meta) GetLargestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LargestTime
+	}
+	return nil
 }
 
 // Verification is a code that was sent.
@@ -1978,12 +1989,13 @@ var File_tongcha_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1etongcha/record/v1/record.proto\x12\x11tongcha.record.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x01\n" +
+	"\x1etongcha/record/v1/record.proto\x12\x11tongcha.record.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x02\n" +
 	"\x04Meta\x12%\n" +
 	"\x0eschema_version\x18\x01 \x01(\x05R\rschemaVersion\x127\n" +
 	"\tfirst_day\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bfirstDay\x12\x14\n" +
 	"\x05opens\x18\x03 \x01(\x03R\x05opens\x12/\n" +
-	"\x11first_counted_day\x18\x04 \x01(\x05H\x00R\x0ffirstCountedDay\x88\x01\x01B\x14\n" +
+	"\x11first_counted_day\x18\x04 \x01(\x05H\x00R\x0ffirstCountedDay\x88\x01\x01\x12=\n" +
+	"\flargest_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vlargestTimeB\x14\n" +
 	"\x12_first_counted_day\"\x9c\x03\n" +
 	"\fVerification\x12!\n" +
 	"\fnumber_index\x18\x01 \x01(\fR\vnumberIndex\x12;\n" +
@@ -2212,43 +2224,44 @@ var file_tongcha_record_v1_record_proto_goTypes = []any{
 }
 var file_tongcha_record_v1_record_proto_depIdxs = []int32{
 	20, // 0: tongcha.record.v1.Meta.first_day:type_name -> google.protobuf.Timestamp
-	20, // 1: tongcha.record.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
-	20, // 2: tongcha.record.v1.Verification.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 3: tongcha.record.v1.NumberGuard.last_code_time:type_name -> google.protobuf.Timestamp
-	20, // 4: tongcha.record.v1.NumberGuard.window_end:type_name -> google.protobuf.Timestamp
-	20, // 5: tongcha.record.v1.NumberGuard.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 6: tongcha.record.v1.Counter.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 7: tongcha.record.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	20, // 8: tongcha.record.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 9: tongcha.record.v1.Session.last_seen_time:type_name -> google.protobuf.Timestamp
-	20, // 10: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
-	20, // 11: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
-	20, // 12: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
-	20, // 13: tongcha.record.v1.Lookup.wake_time:type_name -> google.protobuf.Timestamp
-	20, // 14: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
-	8,  // 15: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
-	9,  // 16: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
-	20, // 17: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
-	20, // 18: tongcha.record.v1.LookupAnswer.reask_time:type_name -> google.protobuf.Timestamp
-	11, // 19: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
-	20, // 20: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 21: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	20, // 22: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
-	20, // 23: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
-	20, // 24: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
-	20, // 25: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
-	14, // 26: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
-	20, // 27: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
-	20, // 28: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
-	20, // 29: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
-	19, // 30: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
-	20, // 31: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	20, // 32: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	20, // 1: tongcha.record.v1.Meta.largest_time:type_name -> google.protobuf.Timestamp
+	20, // 2: tongcha.record.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
+	20, // 3: tongcha.record.v1.Verification.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 4: tongcha.record.v1.NumberGuard.last_code_time:type_name -> google.protobuf.Timestamp
+	20, // 5: tongcha.record.v1.NumberGuard.window_end:type_name -> google.protobuf.Timestamp
+	20, // 6: tongcha.record.v1.NumberGuard.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 7: tongcha.record.v1.Counter.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 8: tongcha.record.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	20, // 9: tongcha.record.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 10: tongcha.record.v1.Session.last_seen_time:type_name -> google.protobuf.Timestamp
+	20, // 11: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
+	20, // 12: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
+	20, // 13: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
+	20, // 14: tongcha.record.v1.Lookup.wake_time:type_name -> google.protobuf.Timestamp
+	20, // 15: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
+	8,  // 16: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
+	9,  // 17: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
+	20, // 18: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
+	20, // 19: tongcha.record.v1.LookupAnswer.reask_time:type_name -> google.protobuf.Timestamp
+	11, // 20: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
+	20, // 21: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 22: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	20, // 23: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
+	20, // 24: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
+	20, // 25: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
+	20, // 26: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
+	14, // 27: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
+	20, // 28: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
+	20, // 29: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
+	20, // 30: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
+	19, // 31: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
+	20, // 32: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	20, // 33: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_record_v1_record_proto_init() }
