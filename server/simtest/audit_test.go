@@ -44,11 +44,23 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 	case "QUEUED", "APPEALED":
 		// A day for a wait that the platform asked for, one for a hub that is down
 		// or paused.
-		if age := g.now().Sub(o.OpenTime); age > g.maxAge+48*time.Hour && len(g.away[l.platform]) == 0 {
+		if age := g.now().Sub(o.OpenTime); age > g.maxAge+48*time.Hour+g.awayFor(l.platform) {
 			g.breach("an order that is too old becomes a dead letter", l, "it is %v old", age)
 		}
 	}
 	g.checkHistory(l, o)
+}
+
+// awayFor is how long the platform has been suspended.
+func (g *ledger) awayFor(platform string) time.Duration {
+	var sum time.Duration
+	for _, s := range g.away[platform] {
+		if s.to.IsZero() {
+			s.to = g.now()
+		}
+		sum += s.to.Sub(s.from)
+	}
+	return sum
 }
 
 // checkChanged: the hub takes an order back when a carrier said that its number

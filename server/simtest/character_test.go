@@ -61,7 +61,7 @@ func characters() []character {
 		{name: "slow", mode: "SYNC", slow: 0.7},
 		{name: "dripping", mode: "SYNC", hangs: 0.6},
 		{name: "down", mode: "SYNC", away: [3]time.Duration{5 * day, 10 * time.Minute, 6 * hour}, unwell: [3]time.Duration{5 * day, hour, 60 * hour}},
-		{name: "gone", mode: "SYNC", unwell: [3]time.Duration{2 * day, 12 * day, 20 * day}},
+		{name: "gone", mode: "SYNC", unwell: [3]time.Duration{2 * day, 9 * day, 14 * day}},
 		{name: "flapping", mode: "SYNC", fails: 0.6, loses: 0.2},
 		{name: "refuser", mode: "SYNC", refuses: 0.7},
 		{name: "redirect", mode: "REDIRECT", takes: [2]time.Duration{hour, 4 * day}, reports: 0.5, copies: 2, lateness: 2 * hour},

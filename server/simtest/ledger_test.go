@@ -63,6 +63,7 @@ type life struct {
 	snoozed      *snooze
 	cancelled    bool
 	settled      span      // from: when the hub heard of its end
+	gaveUp       time.Time // when an attempt failed at an age at which the hub gives up
 	revived      time.Time // by an appeal or a replay
 	revivals     int
 	appeals      int  // of these
@@ -70,6 +71,23 @@ type life struct {
 	firstSent    time.Time
 	story        []string
 }
+
+// isTooOld reports whether the order has been open for so long that the hub gives
+// up at the next attempt that fails.
+func (l *life) isTooOld(now time.Time, maxAge time.Duration) bool {
+	if l.wish == nil {
+		return false
+	}
+	opened := l.wish.at
+	if l.revived.After(opened) {
+		opened = l.revived
+	}
+	return now.Sub(opened) > maxAge
+}
+
+// wasTaken reports whether the platform ever took the order: then it is asked
+// about, and not given up.
+func (l *life) wasTaken() bool { return l.said["IN_REVIEW"] || l.said["ACCEPTED"] || l.said["ACTION_REQUIRED"] }
 
 type snooze struct {
 	attempt, run int

@@ -80,6 +80,8 @@ func (g *ledger) checkMayBeSent(l *life, now time.Time) {
 		g.breach("what was taken back is not sent", l, "it is sent")
 	case !l.settled.from.IsZero() && now.After(l.settled.from.Add(slack)) && !g.crashedWithin(l.settled.from, slack):
 		g.breach("an order that has ended is not sent", l, "the hub heard of the end at %s", l.settled.from.UTC().Format("01-02 15:04:05"))
+	case !l.gaveUp.IsZero() && now.After(l.gaveUp.Add(slack)) && !g.crashedWithin(l.gaveUp, slack) && !l.wasTaken():
+		g.breach("an order that is too old becomes a dead letter", l, "its attempt of %s failed", l.gaveUp.UTC().Format("01-02 15:04:05"))
 	case during(g.pauses, now):
 		g.breach("nothing is sent while sending is paused", l, "it is sent")
 	case during(g.away[l.platform], now):
@@ -157,6 +159,9 @@ func (g *ledger) ended(c *call, r reply, heard bool) {
 	}
 	if r.ends() {
 		c.l.settled = span{from: g.now()}
+	}
+	if !c.poll && c.l.isTooOld(g.now(), g.maxAge) && r.word() == "" {
+		c.l.gaveUp = g.now() // unless it was taken before
 	}
 	if d := r.putOff(); d > 0 && !c.poll {
 		c.l.snoozed = &snooze{attempt: c.l.attempt, run: c.run, until: g.now().Add(d)}
@@ -257,7 +262,7 @@ func (g *ledger) reviving(platform, id, how string) {
 	if how == "appeal" {
 		l.appeals++
 	}
-	l.revived, l.settled, l.snoozed = g.now(), span{}, nil
+	l.revived, l.settled, l.snoozed, l.gaveUp = g.now(), span{}, nil, time.Time{}
 }
 
 // discarding notes that the operator puts a dead letter aside for good.

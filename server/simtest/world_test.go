@@ -66,7 +66,7 @@ func newWorld(t *testing.T, o options) *world {
 	w.end = w.begin.Add(time.Duration(o.days) * day)
 	calm := time.Duration(o.calm) * day
 	w.heals, w.rests = w.end.Add(-calm), w.end.Add(day-calm)
-	w.ledger = newLedger(10 * day)
+	w.ledger = newLedger(5 * day)
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.file = filepath.Join(w.dir, "hub.db")
 	keyFile := filepath.Join(w.dir, "keys.json")
@@ -177,16 +177,13 @@ func (w *world) live() {
 	w.all.Wait()
 }
 
-// drive lets time pass, restarts the hub and looks at all orders now and then.
+// drive lets time pass, restarts the hub and looks at all orders every other day.
 func (w *world) drive() {
 	rnd := w.rand("driver")
 	gap := float64(w.heals.Sub(w.begin)) / float64(max(w.o.restarts, 1))
-	for !w.ledger.broken() {
-		wait := time.Duration(rnd.ExpFloat64() * gap)
-		if w.isWell() {
-			wait = day // no more restarts
-		}
-		timer := time.NewTimer(min(wait, time.Until(w.end)))
+	next := func() time.Time { return time.Now().Add(time.Duration(rnd.ExpFloat64() * gap)) }
+	for at := next(); ; {
+		timer := time.NewTimer(min(time.Until(at), time.Until(w.end), 2*day))
 		why := ""
 		select {
 		case <-timer.C:
@@ -197,17 +194,19 @@ func (w *world) drive() {
 		if w.ledger.broken() {
 			return
 		}
-		if left := time.Until(w.end); left <= 0 {
-			synctest.Wait()
-			w.audit(true)
-			return
-		}
+		over := !time.Now().Before(w.end)
 		if why == "" {
 			synctest.Wait()
-			w.audit(false)
+			w.audit(over)
 		}
-		if why != "" || !w.isWell() {
+		if over {
+			return
+		}
+		if due := !time.Now().Before(at); why != "" || due && !w.isWell() {
 			w.restart(rnd, why)
+		}
+		if !time.Now().Before(at) {
+			at = next()
 		}
 	}
 }
