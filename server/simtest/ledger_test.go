@@ -87,7 +87,9 @@ func (l *life) isTooOld(now time.Time, maxAge time.Duration) bool {
 
 // wasTaken reports whether the platform ever took the order: then it is asked
 // about, and not given up.
-func (l *life) wasTaken() bool { return l.said["IN_REVIEW"] || l.said["ACCEPTED"] || l.said["ACTION_REQUIRED"] }
+func (l *life) wasTaken() bool {
+	return l.said["IN_REVIEW"] || l.said["ACCEPTED"] || l.said["ACTION_REQUIRED"]
+}
 
 type snooze struct {
 	attempt, run int
