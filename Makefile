@@ -42,6 +42,13 @@ readme: ## the transcript in README.md, command by command
 node: $(NODE_CONNECTOR)/node_modules/.package-lock.json ## a connector in Node, joined, looked up and unbound; needs node and npm
 	@$(call run-test,node,TestNodeConnector)
 
+.PHONY: sim
+sim: ## the simulator's long form, about 15 minutes: 200 worlds, 10 of them of 90 days, 100,000 short histories, a broken fence
+	go test -count=1 ./server/simtest -run 'TestSimulation$$' -sim.seeds=200 -timeout 30m -v | grep -v '=== '
+	go test -count=1 ./server/simtest -run 'TestSimulation$$' -sim.seeds=10 -sim.from=1001 -sim.days=90 -timeout 30m -v | grep -v '=== '
+	go test -count=1 ./server/simtest -run TestWrongfulUnbinds -sim.histories=100000 -timeout 30m -v | grep -v '=== '
+	go test -count=1 -tags brokenfence ./server/simtest -run TestBrokenFence -v | grep -v '=== '
+
 # The benchmarks are a module of their own, so that the hub does not depend on what
 # it is compared with.
 .PHONY: bench bench-test
