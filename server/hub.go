@@ -258,7 +258,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 		AllowUnattested: h.cfg.AllowUnattested, Logger: log, Now: h.clock.Now,
 	})
 	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, now: h.clock.Now, log: log}
-	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan()})
+	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan(),
+		OnServing: func(platform.ID) { h.unbinds.Wake() }})
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
 		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log, Now: h.clock.Now,
@@ -273,7 +274,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 		},
 	})
 	h.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
-		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, Observe: h.metrics.observeAttempt, Logger: log,
+		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, PerSecond: h.cfg.OrderRate, Observe: h.metrics.observeAttempt, Logger: log,
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
@@ -297,7 +298,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
 	}
 }
 

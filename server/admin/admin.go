@@ -61,8 +61,10 @@ type Options struct {
 	File      CatalogueFile
 	// Coverage answers the regulator's questions, here without asking who calls;
 	// nil for none.
-	Coverage  oversightv1.CoverageServiceServer
-	Orders    Orders
+	Coverage oversightv1.CoverageServiceServer
+	Orders   Orders
+	// Flow says how orders go to a platform; nil leaves it out.
+	Flow      func(platform.ID) unbind.Flow
 	Authority *pki.Authority
 	Hub       Hub // nil: HubService is not served
 	// Status translates faults; the table is in server/rpc.
@@ -195,6 +197,7 @@ func (s *service) platformMessage(i platform.Info) *adminv1.Platform {
 		PlatformId: string(i.ID), DisplayName: i.DisplayName, Category: i.Category, State: state, Address: i.Address, Health: string(i.Health),
 		Problem: i.Problem, Functions: i.Functions.Names(), UnbindMode: string(i.UnbindMode), MaxBatch: int32(i.MaxBatch), AddTime: stamp(i.AddTime),
 		LastSeenTime: stamp(i.LastSeen), Products: i.Products, SuspendReason: i.SuspendReason, Load: s.loadMessage(i.ID),
+		Orders: s.joinedFlow(i),
 	}
 }
 

@@ -198,6 +198,8 @@ const (
 	CodeAlreadyExists     = "ALREADY_EXISTS"
 	CodeNotFound          = "NOT_FOUND"
 	CodeResourceExhausted = "RESOURCE_EXHAUSTED"
+	CodeUnavailable       = "UNAVAILABLE"
+	CodeDeadlineExceeded  = "DEADLINE_EXCEEDED"
 )
 
 // Attestation is a carrier's answer about a holder.

@@ -1,10 +1,12 @@
 package unbind_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/unbind"
 )
@@ -96,61 +98,142 @@ func TestRetriesAskAgain(t *testing.T) {
 	}, shop)
 }
 
-// TestForgottenIsCheckedAgain: an order that its platform forgot is sent again
-// only when the number is still the person's.
-func TestForgottenIsCheckedAgain(t *testing.T) {
-	for name, c := range map[string]struct {
-		change platform.HolderChange
-		err    error
-		sent   int
-		state  unbind.State
-	}{
-		"unchanged": {change: platform.ChangeNone, sent: 2, state: review},
-		"changed":   {change: platform.ChangeHands, sent: 1, state: cancelled},
-		"down":      {err: errors.New("down"), sent: 1, state: review},
-	} {
-		said := &carrier{change: platform.ChangeNone}
-		shop := &peer{id: "shop", unbind: says(platform.StageInReview)}
-		shop.status = failing(1, platform.CallError{Code: platform.CodeNotFound}, says(platform.StageInReview))
-		inHub(t, func(h *hub) {
-			h.withCarrier(said)
-			h.join()
-			look := h.place("alice", "shop")
-			h.join(shop)
-			h.state(look(), review)
-			h.join()
-			time.Sleep(25 * time.Hour)
-			said.say(c.change, c.err)
-			h.join(shop)
-			o := look()
-			if sent, _ := shop.calls(); o.State != c.state || len(sent) != c.sent {
-				h.Errorf("%s: %s, sent %d times; want %s, %d", name, o.State, len(sent), c.state, c.sent)
-			}
-		}, shop)
-	}
+// hangingCarrier answers nothing for as long as it may.
+type hangingCarrier struct{ carrier }
+
+func (c *hangingCarrier) CheckHolder(ctx context.Context, n phone.Number, since time.Time) (platform.HolderChange, time.Time, error) {
+	_, _, _ = c.carrier.CheckHolder(ctx, n, since)
+	<-ctx.Done()
+	return platform.ChangeNoData, time.Time{}, &platform.CallError{Code: "DEADLINE_EXCEEDED"}
 }
 
-// TestReopenedIsNotTooOld: the age at which an order is given up counts anew when
-// it is opened again, and its holder is checked like any other's.
-func TestReopenedIsNotTooOld(t *testing.T) {
-	said := &carrier{change: platform.ChangeNone}
+// TestHangingCarrier: a carrier that gives no answer holds up the orders that
+// find it out, and no other; it is not asked for each of them.
+func TestHangingCarrier(t *testing.T) {
+	shop := &peer{id: "shop", unbind: says(platform.StageCompleted)}
+	c := new(hangingCarrier)
+	inHub(t, func(h *hub) {
+		h.stop()
+		h.options.Carrier = c
+		h.run()
+		h.join()
+		looks := h.placeMany("waits", 100, "shop")
+		h.join(shop)
+		time.Sleep(5*time.Second + 3*time.Second)
+		done := 0
+		for _, look := range looks {
+			if look().State == completed {
+				done++
+			}
+		}
+		if done < 99 { // one asks whether the carrier is back
+			h.Errorf("%d of 100 orders were completed", done)
+		}
+		time.Sleep(time.Minute)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.asked) > 4+2 {
+			h.Errorf("the carrier was asked %d times", len(c.asked))
+		}
+	}, shop)
+}
+
+// fewFail is a carrier that can't be asked by the first so many.
+type fewFail struct {
+	carrier
+	left int
+}
+
+func (c *fewFail) CheckHolder(context.Context, phone.Number, time.Time) (platform.HolderChange, time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left >= 0 {
+		return platform.ChangeNoData, time.Time{}, errors.New("down")
+	}
+	return platform.ChangeNone, time.Time{}, nil
+}
+
+// TestStaleOrdersStillAsk: an order whose check is too old asks while the carrier
+// gave no answer to others: its number may be of a carrier that does.
+func TestStaleOrdersStillAsk(t *testing.T) {
+	shop := &peer{id: "shop", unbind: says(platform.StageCompleted)}
+	inHub(t, func(h *hub) {
+		h.stop()
+		h.options.Carrier = &fewFail{left: 4}
+		h.run()
+		h.join()
+		looks := h.placeMany("waits", 6, "shop")
+		time.Sleep(25 * time.Hour)
+		h.join(shop)
+		time.Sleep(500 * time.Millisecond)
+		done := 0
+		for _, look := range looks {
+			if look().State == completed {
+				done++
+			}
+		}
+		if done != 2 {
+			h.Errorf("%d orders were completed, want 2", done)
+		}
+	}, shop)
+}
+
+// TestAppealedIsChecked: an appeal is sent only while the number is the person's.
+func TestAppealedIsChecked(t *testing.T) {
+	c := &carrier{change: platform.ChangeNone}
 	shop := &peer{id: "shop", unbind: says(platform.StageRefused)}
 	inHub(t, func(h *hub) {
-		h.withCarrier(said)
+		h.withCarrier(c)
 		look := h.place("alice", "shop")
 		o := look()
 		h.state(o, refused)
-		time.Sleep(29 * 24 * time.Hour)
-		shop.mu.Lock()
-		shop.unbind = failing(9999, platform.CallError{Code: "UNAVAILABLE"}, nil)
-		shop.mu.Unlock()
-		_, err := h.store.Appeal(h.Context(), o.Subject, o.ID, unbind.AppealedByPerson(time.Now(), time.Now().Add(120*time.Hour)))
+		c.say(platform.ChangeHands, nil)
+		_, err := h.store.Appeal(h.Context(), o.Subject, o.ID, unbind.AppealedByPerson(time.Now(), time.Now().Add(time.Hour)))
 		h.check(err)
 		h.service.Wake()
-		time.Sleep(2 * 24 * time.Hour)
-		h.state(look(), appealed)
-		said.say(platform.ChangeHands, nil)
-		time.Sleep(time.Hour)
 		h.state(look(), cancelled)
+		if sent, _ := shop.calls(); len(sent) != 1 {
+			h.Errorf("sent %d times", len(sent))
+		}
 	}, shop)
+}
+
+// TestForgottenIsChecked: what a platform took and forgot is not sent again for a
+// person who does not hold the number any more, nor as long as nobody knows.
+func TestForgottenIsChecked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change platform.HolderChange
+		err    error
+		state  unbind.State
+		sent   int
+	}{
+		"changed hands": {platform.ChangeHands, nil, cancelled, 1},
+		"not known":     {platform.ChangeNoData, errors.New("down"), review, 1},
+		"unchanged":     {platform.ChangeNone, nil, completed, 2},
+	} {
+		c := &carrier{change: platform.ChangeNone}
+		shop := &peer{id: "shop"}
+		shop.unbind = func(_ context.Context, n int) (platform.Report, error) {
+			stage := platform.StageInReview
+			if n > 0 {
+				stage = platform.StageCompleted
+			}
+			r := report(stage, time.Now())
+			r.CheckAfter = 24 * time.Hour
+			return r, nil
+		}
+		shop.status = failing(99, platform.CallError{Code: platform.CodeNotFound}, nil)
+		inHub(t, func(h *hub) {
+			h.withCarrier(c)
+			look := h.place("alice", "shop")
+			h.state(look(), review)
+			c.say(tt.change, tt.err)
+			time.Sleep(25 * time.Hour)
+			h.state(look(), tt.state)
+			sent, polled := shop.calls()
+			if len(sent) != tt.sent || len(polled) > 7 {
+				h.Errorf("%s: sent %d times, asked %d times", name, len(sent), len(polled))
+			}
+		}, shop)
+	}
 }

@@ -79,8 +79,8 @@ func HolderChanged(now time.Time) Transition {
 	return Transition{cause: CauseHolderChanged, to: Cancelled, time: now, reason: "HOLDER_CHANGED"}
 }
 
-// Forgotten ends an order that its platform had taken and does not know any more,
-// when it can't be sent again since the number changed hands.
+// Forgotten ends an order that the platform took and does not know any more, and
+// whose person does not hold the number any more: it must not be sent again.
 func Forgotten(now time.Time) Transition {
 	t := HolderChanged(now)
 	t.cause = CauseForgotten
