@@ -55,16 +55,17 @@ type Hub struct {
 	ready atomic.Bool
 	drain drain
 	pulse pulse
+	room  *storage
 }
 
 // OpenAuthority loads the certificate authority of a data folder, which is made
 // at the first call.
 func OpenAuthority(data, trustDomain string) (*pki.Authority, error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+	if err := makeFolder(data); err != nil {
+		return nil, ofDisk(data, err)
 	}
 	if err := pki.Create(data, trustDomain); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make authority: %w", err)
+		return nil, ofDisk(data, fmt.Errorf("make authority: %w", err))
 	}
 	a, err := pki.Load(data)
 	if err != nil {
@@ -84,8 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	}
 	h := &Hub{cfg: cfg, clock: clock.New(cfg.Clock)}
 	h.counter = coverage.NewCounter(h.clock.Now)
+	h.room = &storage{free: h.freeSize, need: cfg.MinFree, log: cfg.Logger}
 	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(err, h.Close())
+		return nil, h.OfDisk(errors.Join(err, h.Close()))
 	}
 	return h, nil
 }
@@ -104,7 +106,7 @@ func (h *Hub) open(ctx context.Context) error {
 	if h.creds, err = h.ownCredentials(); err != nil {
 		return err
 	}
-	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock)); err != nil {
+	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock), bolt.WithNotice(h.cfg.Logger.Info)); err != nil {
 		return err
 	}
 	h.pulse.started = h.clock.Now()
@@ -130,8 +132,8 @@ func (h *Hub) openKeys() (*seal.Keys, error) {
 	file := h.cfg.KeyFile
 	if file == "" {
 		file = filepath.Join(h.cfg.Data, keysFile)
-		if err := os.MkdirAll(h.cfg.Data, 0o700); err != nil {
-			return nil, fmt.Errorf("data folder: %w", err)
+		if err := makeFolder(h.cfg.Data); err != nil {
+			return nil, err
 		}
 		if err := h.makeKeys(file); err != nil {
 			return nil, err
@@ -285,7 +287,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log, Now: h.clock.Now,
-		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(),
+		MaxLookups: h.cfg.MaxLookups, StorageFull: h.room.full, Span: h.callSpan(),
 	})
 }
 
@@ -298,7 +300,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Store: database{h.store}, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
 	}
 }
 

@@ -66,7 +66,8 @@ type Options struct {
 	// Flow says how orders go to a platform; nil leaves it out.
 	Flow      func(platform.ID) unbind.Flow
 	Authority *pki.Authority
-	Hub       Hub // nil: HubService is not served
+	Hub       Hub   // nil: HubService is not served
+	Store     Store // nil: StoreService is not served
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
@@ -86,7 +87,7 @@ func NewServer(o Options) *grpc.Server {
 		o.Now = time.Now
 	}
 	s := &service{o: o}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.StreamInterceptor(s.translateStream), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
 	adminv1.RegisterCatalogueServiceServer(g, s)
 	if o.Coverage != nil {
@@ -94,6 +95,9 @@ func NewServer(o Options) *grpc.Server {
 	}
 	if o.Hub != nil {
 		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
+	}
+	if o.Store != nil {
+		adminv1.RegisterStoreServiceServer(g, &storeService{o: o})
 	}
 	return g
 }

@@ -11,6 +11,7 @@ func (r Reason) Error() string { return string(r) }
 const (
 	InternalError       Reason = "INTERNAL"
 	StoreFailed         Reason = "STORE_FAILED"
+	StorageFull         Reason = "STORAGE_FULL"
 	RequestCanceled     Reason = "CANCELLED"
 	DeadlineExceeded    Reason = "DEADLINE_EXCEEDED"
 	MethodUnknown       Reason = "METHOD_UNKNOWN"
@@ -107,6 +108,7 @@ func Reasons() []Reason {
 var table = map[Reason]row{
 	InternalError:       {Internal, "系统出错了，请稍后再试。", "Something went wrong on our side. Please try again later."},
 	StoreFailed:         {Unavailable, "暂时无法保存，请稍后再试；未收到编号的请求没有受理。", "Nothing can be saved right now. Please try again later; what was not answered with an id was not accepted."},
+	StorageFull:         {Unavailable, "系统存储空间不足，暂不受理新的请求；已受理的会继续办理。请稍后再试。", "There is no room to store anything new right now. What was accepted before goes on. Please try again later."},
 	RequestCanceled:     {Canceled, "请求已取消。", "The request was cancelled."},
 	DeadlineExceeded:    {Timeout, "请求超时，请重试。", "The request took too long. Please try again."},
 	MethodUnknown:       {Unimplemented, "没有这个方法，请对照接口文档。", "There is no such method. Please see the API description."},
