@@ -22,6 +22,7 @@ type Transition struct {
 	// Of an attempt.
 	attempted   time.Time // when the call began; zero where none was made
 	polled      bool      // the platform was only asked how it goes
+	appeal      int       // how often the person had appealed when it was made
 	holderCheck time.Time // when the carrier confirmed the holder; zero where not asked
 }
 
@@ -30,11 +31,12 @@ type Attempt struct {
 	Began         time.Time
 	Ended         time.Time
 	Polled        bool      // UnbindStatus rather than Unbind
+	Appeal        int       // of the order that the call was made for
 	HolderChecked time.Time // zero where the carrier was not asked
 }
 
 func (a Attempt) transition(c Cause, to State) Transition {
-	return Transition{cause: c, to: to, time: a.Ended, attempted: a.Began, polled: a.Polled, holderCheck: a.HolderChecked}
+	return Transition{cause: c, to: to, time: a.Ended, attempted: a.Began, polled: a.Polled, appeal: a.Appeal, holderCheck: a.HolderChecked}
 }
 
 // Answered is an attempt to which the platform said where the order stands. next
@@ -175,7 +177,7 @@ func (o *Order) stale(t Transition, to State) bool {
 		return false
 	}
 	own := !t.attempted.IsZero() // an answer to the hub, not a report
-	if !own && o.Appeals > 0 && to != Completed && !t.report.Time.After(o.AppealedOver) {
+	if to != Completed && o.Appeals > 0 && (own && t.appeal < o.Appeals || !own && !t.report.Time.After(o.AppealedOver)) {
 		return true // it is of the decision that the person has appealed against
 	}
 	if to.Rank() != o.State.Rank() {
