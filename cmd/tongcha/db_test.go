@@ -31,6 +31,11 @@ func TestDBJourney(t *testing.T) {
 		t.Errorf("over another: %d %s", r.code, r.stderr)
 	}
 	h.cli("db", "backup", "--out", backup, "--force").must(t)
+	for _, own := range []string{"tongcha.db", "keys.json"} { // which nothing gives back
+		if r := h.cli("db", "backup", "--out", filepath.Join(data, "hub", own), "--force"); r.code != exitUsage || !strings.Contains(r.stderr, "another --out") {
+			t.Errorf("over %s: %d %s", own, r.code, r.stderr)
+		}
+	}
 	if r := h.cli("db", "check"); r.code != 0 || !strings.Contains(r.stdout, "all is well") {
 		t.Errorf("check of a running hub: %d %s%s", r.code, r.stdout, r.stderr)
 	}
