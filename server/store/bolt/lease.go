@@ -66,11 +66,12 @@ func (l *leases) pin(id string, token uint64, now time.Time) (raw []byte, ok boo
 }
 
 // pinFree keeps an order that nobody is sending from being claimed; false when
-// somebody is.
+// somebody is, or was and never said how it went: it may have been sent.
 func (l *leases) pinFree(id string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.liveLocked(id, now) {
+	have, ok := l.by[id]
+	if lost := ok && have.platform != ""; l.liveLocked(id, now) || fenced && lost {
 		return false
 	}
 	l.last++
