@@ -53,6 +53,8 @@ type Orders interface {
 	OrderCounts(ctx context.Context, now time.Time) (map[platform.ID]coverage.Orders, error)
 	// Sending counts the orders being sent right now.
 	Sending(now time.Time) map[platform.ID]int64
+	// OpenOrders returns open orders, the oldest due first, and where to go on.
+	OpenOrders(context.Context, unbind.OpenOrderQuery) (orders []unbind.Order, next string, err error)
 }
 
 // Options configures the API.
@@ -63,6 +65,8 @@ type Options struct {
 	// nil for none.
 	Coverage  oversightv1.CoverageServiceServer
 	Orders    Orders
+	Unbinds   *unbind.Service // nil: QueueService is not served
+	Pauses    *unbind.Pauses  // with Unbinds
 	Authority *pki.Authority
 	Hub       Hub // nil: HubService is not served
 	// Status translates faults; the table is in server/rpc.
@@ -84,7 +88,7 @@ func NewServer(o Options) *grpc.Server {
 		o.Now = time.Now
 	}
 	s := &service{o: o}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.ConnectionTimeout(2*time.Second))
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.translate), grpc.StreamInterceptor(s.translateStream), grpc.ConnectionTimeout(2*time.Second))
 	adminv1.RegisterAdminServiceServer(g, s)
 	adminv1.RegisterCatalogueServiceServer(g, s)
 	if o.Coverage != nil {
@@ -92,6 +96,9 @@ func NewServer(o Options) *grpc.Server {
 	}
 	if o.Hub != nil {
 		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
+	}
+	if o.Unbinds != nil {
+		adminv1.RegisterQueueServiceServer(g, &queueService{service: s})
 	}
 	return g
 }
@@ -105,6 +112,14 @@ func (s *service) translate(ctx context.Context, req any, info *grpc.UnaryServer
 	}
 	s.o.Logger.Debug("admin call", "method", info.FullMethod)
 	return resp, nil
+}
+
+// translateStream does for a stream what translate does for a call.
+func (s *service) translateStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	_, err := s.translate(stream.Context(), nil, &grpc.UnaryServerInfo{FullMethod: info.FullMethod}, func(context.Context, any) (any, error) {
+		return nil, next(srv, stream)
+	})
+	return err
 }
 
 // guard turns a panic into an error: an operator's look at a record must not end
@@ -164,7 +179,7 @@ func (s *service) GetPlatform(_ context.Context, r *adminv1.GetPlatformRequest) 
 
 // SuspendPlatform implements admin.v1.AdminService.
 func (s *service) SuspendPlatform(ctx context.Context, r *adminv1.SuspendPlatformRequest) (*adminv1.SuspendPlatformResponse, error) {
-	if !platform.IsPlainText(r.GetReason(), 200) {
+	if !isNote(r.GetReason(), longestNote) {
 		return nil, fault.NoteInvalid.On("reason")
 	}
 	info, err := s.o.Catalogue.Suspend(ctx, platform.ID(r.GetPlatformId()), r.GetReason())

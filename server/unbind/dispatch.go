@@ -18,6 +18,8 @@ type DispatchOptions struct {
 	Service *Service
 	Joined  func() []platform.Platform
 	Carrier platform.Carrier // nil: holders are not checked again
+	// Paused says whether a platform's orders wait for an operator; nil: none do.
+	Paused func(platform.ID) bool
 
 	PerPlatform    int           // attempts at once at one platform [4]
 	AttemptTimeout time.Duration // of one call [10 s]
@@ -42,6 +44,9 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	set(&o.HolderStale, 24*time.Hour)
 	if o.PerPlatform == 0 {
 		o.PerPlatform = 4
+	}
+	if o.Paused == nil {
+		o.Paused = func(platform.ID) bool { return false }
 	}
 	if o.Observe == nil {
 		o.Observe = func(platform.ID, string, time.Duration) {}
@@ -126,7 +131,7 @@ func (d *Dispatcher) dispatch(ctx context.Context) (time.Time, error) {
 	claims, next, err := d.queue.Claim(ctx, ClaimRequest{
 		Now: d.now(), Lease: 3 * d.o.AttemptTimeout, Max: max(d.o.PerPlatform*len(joined), 1),
 		Free: func(id platform.ID) int {
-			if joined[id] == nil {
+			if joined[id] == nil || d.o.Paused(id) {
 				return 0 // its orders wait until it joins or resumes
 			}
 			return d.o.PerPlatform - busy[id]
