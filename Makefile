@@ -48,13 +48,14 @@ node: $(NODE_CONNECTOR)/node_modules/.package-lock.json ## a connector in Node, 
 bench-test: ## the benchmarks work; says nothing about speed
 	go -C bench test ./...
 
-bench: ## every benchmark of docs/performance.md, about 15 minutes; wants a quiet machine
+bench: ## every benchmark of docs/performance.md, about 20 minutes; wants a quiet machine
 	go -C bench run ./fanout
 	go -C bench run ./badplatforms
 	go -C bench run ./rest
 	dir=$$(mktemp -d .bench-XXXXXX) # on the disk of the tree, not in memory
 	trap 'rm -rf "$$dir"' EXIT
 	go -C bench run ./enqueue --dir "$$PWD/$$dir" --seconds 60
+	go -C bench run ./million --dir "$$PWD/$$dir"
 	go test -run xxx -bench 'GetLookup|LookupJSON' ./server/gateway
 	go test -run xxx -bench WayIn ./server/rpc
 	go test -run xxx -bench Start -cpu 1 ./server/lookup

@@ -219,7 +219,7 @@ func batch(path string) (write, end func() error, err error) {
 
 // bare is what the committer does for the smallest of verbs.
 func bare(path string) (write, end func() error, err error) {
-	db, err := group.Open(path, [][]byte{bucket}, func(*group.Tx) error { return nil })
+	db, err := group.Open(path, group.Options{Buckets: [][]byte{bucket}, Begin: func(*group.Tx) error { return nil }})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -55,7 +55,7 @@ func newStore(keys *seal.Keys, options []Option) *Store {
 func Open(path string, keys *seal.Keys, options ...Option) (*Store, error) {
 	s := newStore(keys, options)
 	var err error
-	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Begin: s.begin, Settle: settle}); err != nil {
+	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Growing: growing(), Begin: s.begin, Settle: settle}); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -40,6 +40,12 @@ func allBuckets() [][]byte {
 	}
 }
 
+// growing are the buckets that fill from the right, or from the right of each
+// platform.
+func growing() [][]byte {
+	return [][]byte{bucketOrders, bucketOrdersDue, bucketOrdersLate, bucketOrdersDead, bucketLookups, bucketExpiry, bucketVerifications}
+}
+
 var metaKey = []byte("meta")
 
 func timeKey(t time.Time) []byte {

@@ -131,7 +131,7 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 	if err != nil {
 		return group, err
 	}
-	tx := &Tx{raw: raw}
+	tx := &Tx{raw: raw, growing: db.o.Growing}
 	for w := first; ; group = append(group, w) {
 		if err := w.run(tx); err != nil {
 			_ = raw.Rollback()

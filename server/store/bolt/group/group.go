@@ -38,6 +38,9 @@ type DB struct {
 // Options say what a file holds.
 type Options struct {
 	Buckets [][]byte
+	// Growing are those of them whose new keys are above the old ones: their pages
+	// are filled to nine tenths instead of half.
+	Growing [][]byte
 	// Begin is run in the transaction of the opening.
 	Begin func(*Tx) error
 	// Settle is run at the end of a group that noted something, on all its notes in
@@ -75,7 +78,7 @@ func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
 				return fmt.Errorf("store: make bucket %s: %w", b, err)
 			}
 		}
-		return o.Begin(&Tx{raw: raw})
+		return o.Begin(&Tx{raw: raw, growing: o.Growing})
 	})
 	if err != nil {
 		_ = file.Close()

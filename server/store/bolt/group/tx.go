@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 )
@@ -12,6 +13,7 @@ import (
 // that no write passes the journal by.
 type Tx struct {
 	raw     *bbolt.Tx
+	growing [][]byte
 	buckets []opened
 	changes []change
 	bytes   []byte // what changes point into; the transaction's own copies
@@ -40,6 +42,9 @@ func (tx *Tx) Bucket(name []byte) Bucket {
 		}
 	}
 	raw := tx.raw.Bucket(name)
+	if slices.ContainsFunc(tx.growing, func(g []byte) bool { return bytes.Equal(g, name) }) {
+		raw.FillPercent = 0.9
+	}
 	tx.buckets = append(tx.buckets, opened{name, raw})
 	return Bucket{tx: tx, raw: raw}
 }
