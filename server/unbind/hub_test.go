@@ -64,7 +64,7 @@ func (h *hub) openStore() {
 	h.store, err = bolt.Open(h.path, h.keys)
 	h.check(err)
 	h.service = unbind.NewService(unbind.Options{
-		Queue: h.store, Orders: h.store, MAC: h.keys, Logger: slog.New(slog.DiscardHandler),
+		Queue: h.store, Orders: h.store, DeadLetters: h.store, MAC: h.keys, Logger: slog.New(slog.DiscardHandler),
 		DueTime: func(t time.Time) time.Time { return t.Add(120 * time.Hour) },
 	})
 }
