@@ -64,6 +64,16 @@ $(NODE_CONNECTOR)/node_modules/.package-lock.json: $(NODE_CONNECTOR)/package-loc
 	npm ci --prefix $(NODE_CONNECTOR) --no-audit --no-fund
 	touch $@
 
+# A disk that fails: the binary under strace, which lets one write or sync fail, and
+# on file systems of a few MiB that are filled. Needs strace, and root for the file
+# systems. onethread is for strace, which counts each thread's calls on their own.
+.PHONY: chaos-disk chaos-disk-short
+chaos-disk: ## every write and sync up to the 200th fails once; full disks; about 10 minutes
+	go test -count=1 -timeout 40m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFails$$|FullDisk|DiskFullIn|FillTheDisk|LogIsStuck' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
+
+chaos-disk-short: ## a sample of it; less than a minute
+	go test -count=1 -timeout 5m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFailsShort$$|FullDisk|DiskFullIn|LogIsStuck' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
+
 ## checks
 
 CHECKS := gen proto breaking fmt tidy lint

@@ -16,6 +16,7 @@ import (
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/trace"
+	"github.com/tongcha/tongcha/server/unbind"
 	"github.com/tongcha/tongcha/server/verify"
 )
 
@@ -61,6 +62,9 @@ type Config struct {
 	ConfirmFloor time.Duration
 	Lookup       lookup.Limits
 	OrdersPerDay int
+	// OrderRate is how many attempts at orders may begin at one platform in a
+	// second, on average.
+	OrderRate float64
 	// AllowUnattested lets orders be made where no carrier attested the holder.
 	AllowUnattested bool
 	// OpenCoverage lets everybody read the coverage figures.
@@ -72,6 +76,9 @@ type Config struct {
 	// MaxLookups bounds the lookups that run at the same time. More are refused
 	// until some have ended.
 	MaxLookups int
+	// MinFree is how many bytes must be free where Data lies; below it new
+	// verifications, lookups and orders are refused. 0 refuses none.
+	MinFree int64
 	// Trace says where traces go; nowhere by default.
 	Trace trace.Options
 	// Clock is where the hub's time comes from. The zero value is package time;
@@ -94,7 +101,7 @@ type CarrierConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		TrustDomain: "tongcha.local", ID: "hub", Verify: verify.DefaultLimits(), Lookup: lookup.DefaultLimits(),
-		OrdersPerDay: 20, ConfirmFloor: 150 * time.Millisecond, MaxLookups: 2000, Trace: trace.Options{Sample: 1},
+		OrdersPerDay: 20, OrderRate: unbind.DefaultPerSecond, ConfirmFloor: 150 * time.Millisecond, MaxLookups: 2000, MinFree: 64 << 20, Trace: trace.Options{Sample: 1},
 	}
 }
 
@@ -166,7 +173,9 @@ func (c Config) checkNames(need needFunc) {
 // checkLimits refuses a limit of 0, which would mean none, or that nothing works.
 func (c Config) checkLimits(need needFunc) {
 	v, l := c.Verify, c.Lookup
+	need(c.OrderRate > 0 && c.OrderRate <= 10_000, "--order-rate must be above 0, at most 10000")
 	need(c.MaxLookups >= 1, "--max-lookups must be at least 1")
+	need(c.MinFree >= 0, "--min-free must not be negative")
 	need(min(v.Tries, v.CodesPerDay, v.AddressPerDay, v.SuffixPerDay, v.SuffixPerMon, l.PerSession, l.PerNumberDay, c.OrdersPerDay,
 		l.ReasksPerSecond, l.ReasksAtOnce, l.LateMessagesPerDay) > 0,
 		"every limit must be at least 1; begin with DefaultConfig")

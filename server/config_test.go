@@ -50,6 +50,7 @@ func TestConfigCheck(t *testing.T) {
 		"a carrier twice": {func(c *c) {
 			c.Carriers = []server.CarrierConfig{{ID: "telco", Address: "a:1"}, {ID: "telco", Address: "b:1"}}
 		}, []string{"--carrier", "twice"}},
+		"no orders":       {func(c *c) { c.OrderRate = 0 }, []string{"--order-rate"}},
 		"no lookups":      {func(c *c) { c.MaxLookups = 0 }, []string{"--max-lookups"}},
 		"trace sample":    {func(c *c) { c.Trace.Output, c.Trace.Sample = "stdout", 2 }, []string{"--trace-sample", "0 to 1"}},
 		"sampled nothing": {func(c *c) { c.Trace.Sample = .5 }, []string{"--trace-sample", "--trace-otlp"}},

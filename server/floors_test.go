@@ -42,6 +42,7 @@ func floors() map[string]floor {
 		"server/watch":    {level: 2},
 		"server/seal":     {level: 2, third: []string{"github.com/tink-crypto/tink-go"}},
 		"server/pki":      {level: 2},
+		"server/receipt":  {level: 2},
 		"server/platform": {level: 3},
 		"server/verify":   {level: 4},
 		"server/lookup":   {level: 4},

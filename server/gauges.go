@@ -150,6 +150,7 @@ func (m *metrics) watch(h *Hub) {
 	})
 	gauge("store_bytes", "Size of the database.", func() float64 { return float64(h.databaseSize()) })
 	gauge("data_free_bytes", "What is free where the data folder lies; -1 where that can't be told.", func() float64 { return float64(h.freeSize()) })
+	gauge("storage_full", "1 while new work is refused because less than --min-free is free, else 0.", func() float64 { return bit(h.room.full()) })
 	gauge("calendar_end_timestamp_seconds", "Up to when public holidays are known.", func() float64 { return float64(h.pulse.calendarEnd.Unix()) })
 	gauge("clock_jump_seconds", "How far the machine's clock was set forward since the start, or back where negative; the hub's own time does not follow.", func() float64 { return h.clock.Jump().Seconds() })
 	m.registry.MustRegister(&certificateCollector{h: h, desc: prometheus.NewDesc(

@@ -21,6 +21,7 @@ import (
 	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/rpc"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
@@ -38,6 +39,7 @@ type Hub struct {
 	cfg       Config
 	clock     *clock.Clock
 	authority *pki.Authority
+	receipts  *receipt.Signer
 	creds     pki.Credentials
 	store     *bolt.Store
 	roster    *link.Roster
@@ -56,16 +58,17 @@ type Hub struct {
 	ready atomic.Bool
 	drain drain
 	pulse pulse
+	room  *storage
 }
 
 // OpenAuthority loads the certificate authority of a data folder, which is made
 // at the first call.
 func OpenAuthority(data, trustDomain string) (*pki.Authority, error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+	if err := makeFolder(data); err != nil {
+		return nil, ofDisk(data, err)
 	}
 	if err := pki.Create(data, trustDomain); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make authority: %w", err)
+		return nil, ofDisk(data, fmt.Errorf("make authority: %w", err))
 	}
 	a, err := pki.Load(data)
 	if err != nil {
@@ -85,8 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Hub, error) {
 	}
 	h := &Hub{cfg: cfg, clock: clock.New(cfg.Clock)}
 	h.counter = coverage.NewCounter(h.clock.Now)
+	h.room = &storage{free: h.freeSize, need: cfg.MinFree, log: cfg.Logger}
 	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(err, h.Close())
+		return nil, h.OfDisk(errors.Join(err, h.Close()))
 	}
 	return h, nil
 }
@@ -105,7 +109,10 @@ func (h *Hub) open(ctx context.Context) error {
 	if h.creds, err = h.ownCredentials(); err != nil {
 		return err
 	}
-	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock)); err != nil {
+	if h.store, err = bolt.Open(filepath.Join(h.cfg.Data, databaseFile), keys, bolt.WithClock(h.clock), bolt.WithNotice(h.cfg.Logger.Info)); err != nil {
+		return err
+	}
+	if h.receipts, err = h.openReceipts(); err != nil { // the database is ours alone by now
 		return err
 	}
 	h.pulse.started = h.clock.Now()
@@ -134,8 +141,8 @@ func (h *Hub) openKeys() (*seal.Keys, error) {
 	file := h.cfg.KeyFile
 	if file == "" {
 		file = filepath.Join(h.cfg.Data, keysFile)
-		if err := os.MkdirAll(h.cfg.Data, 0o700); err != nil {
-			return nil, fmt.Errorf("data folder: %w", err)
+		if err := makeFolder(h.cfg.Data); err != nil {
+			return nil, err
 		}
 		if err := h.makeKeys(file); err != nil {
 			return nil, err
@@ -263,7 +270,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 	})
 	h.pauses = unbind.NewPauses(unbind.PausesOptions{Store: h.store, Wake: h.unbinds.Wake, Now: h.clock.Now, Logger: log})
 	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, now: h.clock.Now, log: log}
-	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan()})
+	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan(),
+		OnServing: func(platform.ID) { h.unbinds.Wake() }})
 	h.catalogue.roster = h.roster
 	h.lookups = lookup.New(lookup.Options{
 		Store: timedLookups{h.store, h.stepped}, Joined: h.roster.Platforms, Catalogue: h.catalogue.Entries, MAC: mac, Limits: h.cfg.Lookup, Logger: log, Now: h.clock.Now,
@@ -278,7 +286,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 		},
 	})
 	h.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
-		Service: h.unbinds, Joined: h.roster.Platforms, Paused: h.pauses.Paused, Carrier: carrier, Observe: h.metrics.observeAttempt, Logger: log,
+		Service: h.unbinds, Joined: h.roster.Platforms, Paused: h.pauses.Paused, Carrier: carrier, PerSecond: h.cfg.OrderRate, Observe: h.metrics.observeAttempt, Logger: log,
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
@@ -289,7 +297,8 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 			return coverage.Read(ctx, h.store, h.counter, h.catalogue.Entries(), q)
 		},
 		OpenCoverage: h.cfg.OpenCoverage, ChecksPerSecond: checksPerSecond, Observe: h.metrics.observeRPC, Logger: log, Now: h.clock.Now,
-		MaxLookups: h.cfg.MaxLookups, Span: h.callSpan(),
+		MaxLookups: h.cfg.MaxLookups, StorageFull: h.room.full, Span: h.callSpan(), Receipts: h.receipts,
+		Issuer: pki.Identity{TrustDomain: h.cfg.TrustDomain, Role: pki.RoleHub, ID: h.cfg.ID}.String(),
 	})
 }
 
@@ -302,7 +311,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Unbinds: h.unbinds, Pauses: h.pauses, Authority: h.authority, Hub: h, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Unbinds: h.unbinds, Pauses: h.pauses, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Store: database{h.store}, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
 	}
 }
 

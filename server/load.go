@@ -12,7 +12,8 @@ import (
 // watchLoad adds the figures of how busy the hub and its platforms are. They are
 // read when they are scraped, and cost nothing in between.
 func (m *metrics) watchLoad(h *Hub) {
-	m.registry.MustRegister(newAdmissionCollector(h.rpc.Admission), newPlatformCollector(h.catalogue.All, h.catalogue.Load))
+	m.registry.MustRegister(newAdmissionCollector(h.rpc.Admission), newPlatformCollector(h.catalogue.All, h.catalogue.Load),
+		newFlowCollector(h.catalogue.All, h.dispatch.Flow))
 }
 
 // figure is one metric of a collector.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/pki"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
 )
@@ -36,6 +37,7 @@ func (c Config) Preflight() Preflight {
 	c.checkFolder(p)
 	keys := c.checkKeys(p)
 	c.checkAuthority(p)
+	c.checkReceiptKeys(p)
 	c.checkHTTPPair(p)
 	c.checkCalendar(p)
 	c.checkTraceFile(p)
@@ -144,6 +146,16 @@ func (c Config) checkAuthority(p *Preflight) {
 	}
 }
 
+func (c Config) checkReceiptKeys(p *Preflight) {
+	if !exists(filepath.Join(c.Data, receipt.KeyFile)) {
+		p.note("the keys of receipts are made at the first start")
+		return
+	}
+	if _, err := receipt.Load(c.Data); err != nil {
+		p.problem("load receipt keys: %w", err)
+	}
+}
+
 func (c Config) checkHTTPPair(p *Preflight) {
 	if !exists(c.HTTPCert) || !exists(c.HTTPKey) {
 		return // Check said so, or REST is without TLS
@@ -203,12 +215,28 @@ func (c Config) checkDatabase(p *Preflight, keys *seal.Keys) {
 		return
 	}
 	err := bolt.Inspect(file, keys, bolt.WithClock(clock.New(c.Clock)))
+	if err == nil {
+		err = c.checkMigration(p, file, keys)
+	}
 	switch {
 	case errors.Is(err, bolt.ErrInUse):
 		p.note("the database was not checked: a running hub has it open")
 	case err != nil:
 		p.Problems = append(p.Problems, err)
 	}
+}
+
+// checkMigration says what a start with a database of an older layout begins with.
+func (c Config) checkMigration(p *Preflight, file string, keys *seal.Keys) error {
+	m, older, err := bolt.MigrationOf(file, keys)
+	if err != nil || !older {
+		return err
+	}
+	p.note("the database has layout %d; the first start migrates it to %d and keeps it as it was beside it", m.From, m.To)
+	if free, ok := bolt.FreeBytes(c.Data); ok && free < m.Need {
+		p.problem("the database is to be migrated, which needs %d MiB free where the data folder lies, and there are %d; free some first", m.Need>>20, free>>20)
+	}
+	return nil
 }
 
 func exists(path string) bool {

@@ -118,3 +118,28 @@ func TestPreflightBesideAHub(t *testing.T) {
 		t.Errorf("/readyz: %d %v", code, err)
 	}
 }
+
+// TestPreflightOlderDatabase: a database of an older layout is no problem, and the
+// migration that a start begins with is told.
+func TestPreflightOlderDatabase(t *testing.T) {
+	s := newSite(t)
+	s.must(s.open().Close())
+	for from, to := range map[string]string{"v1.db": server.Database(s.cfg.Data), "v1.keys.json": server.KeyFile(s.cfg.Data)} {
+		body, err := os.ReadFile(filepath.Join("store", "bolt", "testdata", from))
+		s.must(err)
+		s.must(os.WriteFile(to, body, 0o600))
+	}
+	s.cfg.KeyFile = server.KeyFile(s.cfg.Data)
+	before := s.tree(s.cfg.Data)
+	p := s.cfg.Preflight()
+	if len(p.Problems) > 0 || !strings.Contains(strings.Join(p.Notes, "\n"), "layout 1; the first start migrates it to 2") {
+		t.Errorf("problems %v, notes %q", p.Problems, p.Notes)
+	}
+	if after := s.tree(s.cfg.Data); !maps.Equal(before, after) {
+		t.Error("the folder was changed")
+	}
+	s.must(s.open().Close())
+	if again := s.cfg.Preflight(); strings.Contains(strings.Join(again.Notes, "\n"), "layout") {
+		t.Errorf("after the start: %q", again.Notes)
+	}
+}

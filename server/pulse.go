@@ -89,11 +89,14 @@ func (h *Hub) databaseSize() int64 {
 	return info.Size()
 }
 
-// freeSize is what is free for the hub's user where the data folder lies, in
-// bytes; -1 where it can't be told.
-func (h *Hub) freeSize() int64 {
+// freeSize is what is free for the hub's user where the data folder lies.
+func (h *Hub) freeSize() int64 { return freeSize(h.cfg.Data) }
+
+// freeSize is what is free for this user where a folder lies, in bytes; -1 where it
+// can't be told.
+func freeSize(folder string) int64 {
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(h.cfg.Data, &fs); err != nil {
+	if err := syscall.Statfs(folder, &fs); err != nil {
 		return -1
 	}
 	return int64(fs.Bavail) * int64(fs.Bsize)

@@ -34,11 +34,12 @@ type listeners struct {
 // Serve listens, calls ready with the addresses, and runs until ctx ends or a
 // part fails, then stops in order: /readyz fails, doors close, waits end,
 // leases are returned, figures are flushed, the database is closed. When the
-// store breaks it returns at once: nothing may be acknowledged any more.
+// store breaks, also while it stops, it returns at once with a DiskError: nothing
+// may be acknowledged any more.
 func (h *Hub) Serve(ctx context.Context, ready func(Addresses)) error {
 	l, err := h.listen()
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return h.OfDisk(errors.Join(err, h.Close()))
 	}
 	s, err := h.newServing(ctx, l)
 	if err != nil {
@@ -61,9 +62,24 @@ func (h *Hub) Serve(ctx context.Context, ready func(Addresses)) error {
 	case <-ctx.Done():
 	case failure = <-s.failed:
 	case <-h.store.Broken():
-		return errors.New("a commit to the database failed, so nobody knows whether it is on disk; stopped at once, start again to go on from what is there")
+		return h.broken()
 	}
-	return errors.Join(failure, s.stop())
+	return errors.Join(failure, h.unlessBroken(s.stop))
+}
+
+// unlessBroken runs stop and leaves it alone when the store breaks meanwhile.
+func (h *Hub) unlessBroken(stop func() error) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	select {
+	case err := <-stopped:
+		if broken := h.broken(); broken != nil { // by the last of its commits
+			return broken
+		}
+		return err
+	case <-h.store.Broken():
+		return h.broken()
+	}
 }
 
 // Addresses are where a hub listens.
@@ -159,6 +175,7 @@ func (h *Hub) gatewayOptions(conn grpc.ClientConnInterface) gateway.Options {
 	o := gateway.Options{
 		Conn: conn, Status: rpc.Status, TrustedProxies: h.cfg.TrustedProxies, Logger: h.cfg.Logger, Observe: h.metrics.observeHTTP,
 		Livez: func() error { return nil }, Readyz: h.readiness, OpenAPI: gen.OpenAPI,
+		ReceiptKeys: h.receipts.Keys().JSON(),
 	}
 	if h.trace != nil {
 		o.Span = h.trace.REST

@@ -98,6 +98,10 @@ func (h *Hub) findings(s admin.HubStatus, absent []string, now time.Time) []admi
 	case "DRAINING", "DRAINED":
 		note("DRAINED", "stop the hub, or take new work again: tongcha drain --undo", "the hub takes no new work")
 	}
+	if s.FreeSize >= 0 && s.FreeSize < h.cfg.MinFree {
+		note("STORAGE_FULL", "make room, without removing a file of the data folder; new work is then taken by itself",
+			"new verifications, lookups and orders are refused: %d MiB are free, %d must be (--min-free)", s.FreeSize>>20, h.cfg.MinFree>>20)
+	}
 	if s.FreeSize >= 0 && s.FreeSize < freeWarning {
 		note("DISK_FILLING", "make room: a hub that can't write stops", "%d MiB are free where the data folder lies", s.FreeSize>>20)
 	}

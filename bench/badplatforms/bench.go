@@ -3,12 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 	"github.com/tongcha/tongcha/bench/internal/load"
 	"github.com/tongcha/tongcha/bench/internal/noise"
 	"github.com/tongcha/tongcha/bench/internal/report"
+	"github.com/tongcha/tongcha/bench/internal/usage"
 	"github.com/tongcha/tongcha/server/platform"
 )
 
@@ -39,11 +37,6 @@ type seen struct {
 	idle, busy int           // goroutines before the load and right after it
 	back       time.Duration // until the goroutines were back; an hour where they weren't in 60 s
 }
-
-const (
-	backWithin = 60 * time.Second
-	never      = time.Hour
-)
 
 // bad are the platforms that turn bad: three in ten.
 func (b *bench) bad() []fleet.Address {
@@ -91,7 +84,7 @@ func (b *bench) rows(all [2][]seen) []report.Row {
 	rss.Value, rss.Unit, rss.Aim = rss.Ours-rss.Base, "MiB", 64
 	back := row("goroutines back, s", func(s seen) float64 { return s.back.Seconds() })
 	back.Ours = slices.Max(back.Ourses)
-	back.Value, back.Unit, back.Aim = back.Ours, "s", backWithin.Seconds()
+	back.Value, back.Unit, back.Aim = back.Ours, "s", usage.BackWithin.Seconds()
 	return []report.Row{p99, rss, back}
 }
 
@@ -121,7 +114,7 @@ func (b *bench) measure(bad bool) (seen, error) {
 		return seen{}, err
 	}
 	others := noise.Start(b.fleet.PIDs())
-	stop := watchRSS(&got.rss)
+	stop := usage.WatchRSS(&got.rss)
 	load.Open(b.PerSecond, 0, b.Round, &b.numbers, h.Lookup)
 	stop()
 	got.others = others.Share()
@@ -132,7 +125,7 @@ func (b *bench) measure(bad bool) (seen, error) {
 	}
 	got.poured = after.Sent - before.Sent
 	answers.end(&got)
-	got.back = until(got.idle + b.Platforms)
+	got.back = usage.Back(got.idle + b.Platforms) // one per platform may be connecting
 	return got, nil
 }
 
@@ -144,18 +137,6 @@ func (b *bench) spoil() error {
 		}
 	}
 	return nil
-}
-
-// until waits for the goroutines to be n at most, and says how long it took. One
-// per platform may be connecting at that moment.
-func until(n int) time.Duration {
-	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if took := time.Since(begin); runtime.NumGoroutine() <= n {
-			return took
-		} else if took > backWithin {
-			return never
-		}
-	}
 }
 
 // answers gathers how long the healthy platforms took, between begin and end.
@@ -209,41 +190,6 @@ func (a *answers) end(got *seen) {
 	got.p50, got.p99 = load.Quantile(a.took, 0.50), load.Quantile(a.took, 0.99)
 	got.share = 1 - float64(a.silent)/float64(max(len(a.took), 1))
 	got.badShare = float64(a.others.answered) / float64(max(a.others.asked, 1))
-}
-
-// watchRSS keeps the most memory that this process had until stop, which waits
-// for the last look.
-func watchRSS(most *int64) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			*most = max(*most, residentBytes())
-			select {
-			case <-tick.C:
-			case <-done:
-				return
-			}
-		}
-	})
-	return func() { close(done); wg.Wait() }
-}
-
-// residentBytes is VmRSS; 0 where the system has no /proc.
-func residentBytes() int64 {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			return kib << 10
-		}
-	}
-	return 0
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -24,6 +24,7 @@ import (
 
 type devFlags struct {
 	http, grpc, accounts, holders, logLevel string
+	minFree                                 int
 	trace                                   trace.Options
 }
 
@@ -48,6 +49,7 @@ func devCommand() (*cobra.Command, *devFlags) {
 	cmd.Flags().StringVar(&f.grpc, "grpc", "127.0.0.1:8443", "address of gRPC with mutual TLS, on this machine")
 	cmd.Flags().StringVar(&f.accounts, "accounts", "", "CSV file of accounts")
 	cmd.Flags().StringVar(&f.holders, "holders", "", "CSV file of holders")
+	addMinFree(cmd.Flags(), &f.minFree)
 	addTrace(cmd.Flags(), &f.trace)
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to standard error")
 	return cmd, f
@@ -88,8 +90,9 @@ func runDev(cmd *cobra.Command, f *devFlags) error {
 	if err != nil {
 		return err
 	}
+	endWhenBroken(hub, nil)
 	if err := sim.join(cmd.Context(), hub.Catalogue()); err != nil {
-		return errors.Join(err, hub.Close())
+		return hub.OfDisk(errors.Join(err, hub.Close()))
 	}
 	return hub.Serve(cmd.Context(), func(a server.Addresses) {
 		sim.hubAt(a.GRPC)
@@ -142,7 +145,7 @@ func devConfig(f *devFlags, folder string, out io.Writer) (server.Config, error)
 	cfg.Clock = clock.Options{Elapsed: clock.SinceBoot(), Accept: true} // it may have lain for months
 	printer := sms.NewPrinter(out)
 	cfg.Sender, cfg.Notifier = printer, printer
-	cfg.OpenCoverage = true
+	cfg.OpenCoverage, cfg.MinFree = true, int64(f.minFree)<<20
 	cfg.Verify.Resend = time.Second
 	raise(&cfg.Verify, most)
 	cfg.OrdersPerDay, cfg.Lookup.PerNumberDay = most, most

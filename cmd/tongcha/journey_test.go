@@ -261,7 +261,7 @@ func checkOperations(t *testing.T, h *hub) {
 	api := open[struct {
 		Paths map[string]any `json:"paths"`
 	}](t, h, "/openapi.json")
-	for _, path := range []string{"/v1/lookups", "/v1/unbinds/{unbindId}", "/v1/coverage"} {
+	for _, path := range []string{"/v1/lookups", "/v1/unbinds/{unbindId}", "/v1/unbinds/{unbindId}:appeal", "/v1/coverage"} {
 		if api.Paths[path] == nil {
 			t.Errorf("openapi.json has no %s, only %v", path, slices.Sorted(maps.Keys(api.Paths)))
 		}

@@ -22,6 +22,7 @@ func run() int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	if err := newRoot().ExecuteContext(ctx); err != nil {
+		awaitEnd(err)
 		fmt.Fprintln(os.Stderr, "tongcha: "+explain(err))
 		return exitCode(err)
 	}

@@ -145,7 +145,7 @@ func newQueue() *cobra.Command {
 }
 
 func statsTable(resp *adminv1.GetQueueStatsResponse) table {
-	t := table{{"PLATFORM", "QUEUED", "SENDING", "AT PLATFORM", "OVERDUE", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED"}}
+	t := table{{"PLATFORM", "QUEUED", "SENDING", "AT PLATFORM", "OVERDUE", "COMPLETED", "REFUSED", "ABANDONED", "CANCELLED", "BREAKER"}}
 	for _, p := range resp.GetPlatforms() {
 		row := []string{p.GetPlatformId()}
 		for _, n := range []int32{
@@ -153,7 +153,7 @@ func statsTable(resp *adminv1.GetQueueStatsResponse) table {
 		} {
 			row = append(row, strconv.Itoa(int(n)))
 		}
-		t = append(t, row)
+		t = append(t, append(row, dash(p.GetFlow().GetBreaker())))
 	}
 	return t
 }

@@ -89,7 +89,25 @@ func platformTable(p *adminv1.Platform) table {
 		{"last seen", when(p.GetLastSeenTime())},
 		{"breaker", breakerText(p.GetLoad(), time.Now())},
 		{"lookups", loadText(p.GetLoad())},
+		{"orders", flowText(p.GetOrders(), time.Now())},
 	}
+}
+
+// flowText says in one line how orders go.
+func flowText(f *adminv1.OrderFlow, now time.Time) string {
+	if f == nil {
+		return "-"
+	}
+	text := f.GetBreaker()
+	switch until := f.GetBreakerUntil(); {
+	case text == "OPEN" && until.AsTime().After(now):
+		text = fmt.Sprintf("OPEN: %d calls in a row gave no answer; orders wait, one is tried at %s", f.GetFailed(), when(until))
+	case text == "OPEN":
+		text = fmt.Sprintf("OPEN: %d calls in a row gave no answer; orders wait, the next one that is due is tried", f.GetFailed())
+	case text == "HALF_OPEN":
+		text = "HALF_OPEN: orders wait, one is being tried and decides"
+	}
+	return fmt.Sprintf("%s; %d of %d places taken, at most %g/s", text, f.GetUnderWay(), f.GetPlaces(), f.GetPerSecond())
 }
 
 // maxBatch is unknown until the platform has described itself.

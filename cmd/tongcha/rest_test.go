@@ -45,6 +45,9 @@ type (
 		DueTime      time.Time     `json:"dueTime"`
 		AccountCount int           `json:"accountCount"`
 		ActionURL    string        `json:"actionUrl"`
+		Receipt      string        `json:"receipt"`
+		NextStep     string        `json:"nextStep"`
+		Appeals      int           `json:"appeals"`
 		History      []historyBody `json:"history"`
 		Refusal      struct {
 			Reason   string `json:"reason"`

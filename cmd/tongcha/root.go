@@ -24,14 +24,14 @@ func newRoot() *cobra.Command {
 			"Every flag can also be set by an environment variable (--http-cert: TONGCHA_HTTP_CERT) or in a\n" +
 			"YAML file named by --config. A flag wins over the environment, the environment over the file.\n\n" +
 			"Exit codes: 0 done, 1 it failed or something needs a look, 2 the command line or a setting is wrong, 3 no hub\n" +
-			"answers on the socket, 4 `catalogue diff` found a difference.",
+			"answers on the socket, or `receipt verify` lacks the key, 4 `catalogue diff` found a difference, 74 the hub could not write to its data folder.",
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return applySettings(cmd) },
 	}
 	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
 	root.PersistentFlags().String("data", ".tongcha", "data folder")
 	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newCatalogue(), newCoverage(), newKeys(), newVersion())
-	root.AddCommand(newConfig(), newStatus(), newDrain(), newDLQ())
+	root.AddCommand(newConfig(), newStatus(), newDrain(), newDLQ(), newDB(), newReceipt())
 	addCompletion(root)
 	root.Version = version().Version
 	root.SetFlagErrorFunc(misused)
@@ -142,6 +142,7 @@ const (
 	exitFailure     = 1
 	exitUsage       = 2
 	exitUnreachable = 3 // no hub answers on the socket
+	exitKeyUnknown  = 3 // receipt verify has not got the key that signed
 	exitDiffers     = 4 // catalogue diff found a difference
 )
 
@@ -159,8 +160,11 @@ func usageError(format string, args ...any) error {
 
 func exitCode(err error) int {
 	var e *exitError
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e.code
+	case ofDisk(err):
+		return exitDisk
 	}
 	return exitFailure
 }

@@ -22,6 +22,8 @@ type serveFlags struct {
 	allowUnattested, acceptClock              bool
 	shutdownDelay                             time.Duration
 	maxLookups                                int
+	orderRate                                 float64
+	minFree                                   int
 	trace                                     trace.Options
 }
 
@@ -59,6 +61,8 @@ func serveCommand() (*cobra.Command, *serveFlags) {
 	s.BoolVar(&f.acceptClock, "accept-clock", false, "for one start: take the machine's clock although it is over 30 days ahead of the last time the hub noted")
 	s.DurationVar(&f.shutdownDelay, "shutdown-delay", 0, "how long /readyz fails before anything stops")
 	s.IntVar(&f.maxLookups, "max-lookups", server.DefaultConfig().MaxLookups, "lookups that run at the same time; more are refused until some have ended")
+	s.Float64Var(&f.orderRate, "order-rate", server.DefaultConfig().OrderRate, "attempts at unbind orders that may begin at one platform in a second, on average")
+	addMinFree(s, &f.minFree)
 	addTrace(s, &f.trace)
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd, f
@@ -76,6 +80,7 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	endWhenBroken(hub, func() { notify(cfg.Logger, "STOPPING=1") })
 	ended, told := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(told)
@@ -115,7 +120,8 @@ func (f *serveFlags) config(cmd *cobra.Command) (server.Config, error) {
 	cfg.TrustDomain, cfg.ID, cfg.Hosts = f.trustDomain, f.id, f.hosts
 	cfg.AllowUnattested, cfg.CalendarFile, cfg.ShutdownDelay = f.allowUnattested, f.calendar, f.shutdownDelay
 	cfg.Clock = clock.Options{Elapsed: clock.SinceBoot(), Accept: f.acceptClock}
-	cfg.MaxLookups, cfg.Trace, cfg.Version = f.maxLookups, f.trace, version().Version
+	cfg.MaxLookups, cfg.OrderRate, cfg.Trace, cfg.Version = f.maxLookups, f.orderRate, f.trace, version().Version
+	cfg.MinFree = int64(f.minFree) << 20
 	for _, c := range f.carriers {
 		id, address, ok := strings.Cut(c, "=")
 		if !ok {

@@ -32,6 +32,10 @@ type Unbinder interface {
 	// the hub repeats the order or hangs up meanwhile; the context ends after
 	// Config.UnbindTimeout or when the server stops.
 	//
+	// An order that was refused runs once more for each appeal of the person, with
+	// Order.Appeal one higher: decide anew then. Returning the refusal again is an
+	// answer, too.
+	//
 	// It runs again for the same order after it returned an error, and after a
 	// crash before its outcome was recorded, so an account that is detached
 	// already counts as done. Of an error the hub gets the gRPC codes UNAVAILABLE,
@@ -136,6 +140,7 @@ type Order struct {
 	BoundBefore time.Time
 	Reason      connectorv1.UnbindReason
 	Attempt     int       // the hub's count, from 1; only for logs
+	Appeal      int       // how often the person has appealed against a refusal; 0 at first
 	Due         time.Time // after that the order is reported as overdue
 }
 

@@ -23,7 +23,15 @@ func digestOf(orderID, number string) digest {
 // order was taken and its handler has not returned yet, or crashed.
 type entry struct {
 	digest  digest
+	appeal  int // the highest that the handler was run for
 	outcome Outcome
+}
+
+// appealedBy reports whether a request with that appeal is to be decided anew: the
+// hub makes one only of an order that it knows as refused. What was carried out
+// stays carried out.
+func (e entry) appealedBy(appeal int) bool {
+	return appeal > e.appeal && e.outcome.State != 0 && e.outcome.State != StateCompleted
 }
 
 // journal remembers orders, in memory and, where it has a file, on disk too.
@@ -37,6 +45,7 @@ type journal struct {
 type record struct {
 	OrderID string     `json:"order_id"`
 	Digest  string     `json:"digest"`
+	Appeal  int        `json:"appeal,omitempty"`
 	State   string     `json:"state,omitempty"`
 	Reason  string     `json:"refusal_reason,omitempty"`
 	Text    string     `json:"refusal_text,omitempty"`
@@ -70,6 +79,9 @@ func (r record) entry() (entry, error) {
 	if n, err := hex.Decode(e.digest[:], []byte(r.Digest)); err != nil || n != len(e.digest) || len(r.Digest) != 2*n {
 		return entry{}, errors.New("bad digest")
 	}
+	if e.appeal = r.Appeal; e.appeal < 0 {
+		return entry{}, errors.New("bad appeal")
+	}
 	e.outcome = Outcome{
 		State:  UnbindState(connectorv1.UnbindState_value[r.State]),
 		Reason: RefusalReason(connectorv1.RefusalReason_value[r.Reason]),
@@ -95,7 +107,7 @@ func (j *journal) get(orderID string) (entry, bool) {
 // put remembers an order and returns once that survives a crash.
 func (j *journal) put(orderID string, e entry) error {
 	if j.file != nil {
-		r := record{OrderID: orderID, Digest: hex.EncodeToString(e.digest[:])}
+		r := record{OrderID: orderID, Digest: hex.EncodeToString(e.digest[:]), Appeal: e.appeal}
 		if o := e.outcome; o.State != 0 {
 			r.State, r.Text, r.URL = o.State.String(), o.Text, o.URL
 			r.Time = &o.Time

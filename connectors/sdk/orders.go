@@ -13,9 +13,9 @@ import (
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
 )
 
-// orders runs the handler once per order id and remembers how it went. Callers
-// that come while an order is being handled wait for that one run; the run goes
-// on when they leave.
+// orders runs the handler once per order id, and once more for each appeal, and
+// remembers how it went. Callers that come while an order is being handled wait
+// for that one run; the run goes on when they leave.
 type orders struct {
 	journal *journal
 	handler Handler
@@ -31,7 +31,8 @@ type orders struct {
 // run is one call of the handler; outcome and err may be read once done is closed.
 type run struct {
 	digest  digest // zero where a poll asks about an order not in the journal
-	poll    bool   // began with GetUnbind, so it never carries the order out
+	appeal  int
+	poll    bool // began with GetUnbind, so it never carries the order out
 	done    chan struct{}
 	outcome Outcome
 	err     error
@@ -45,22 +46,23 @@ func (o *orders) request(ctx context.Context, order Order) (Outcome, error) {
 	}
 	d := digestOf(order.ID, order.PhoneNumber)
 	for {
-		r, stored, err := o.join(order.ID, &d, func(ctx context.Context, e entry, known bool) (Outcome, error) {
+		r, stored, err := o.join(order.ID, &d, order.Appeal, func(ctx context.Context, e entry, known bool) (Outcome, error) {
 			return o.carryOut(ctx, unbinder, order, e, known)
 		})
 		if r == nil {
 			return stored, err
 		}
-		if out, err := r.wait(ctx); !r.poll || ctx.Err() != nil {
+		if out, err := r.wait(ctx); !r.poll && r.appeal >= order.Appeal || ctx.Err() != nil {
 			return out, err
 		}
-		// It was a GetUnbind that ran; what it came to is no answer to an order.
+		// It was a GetUnbind that ran, or the order before its appeal; what that
+		// came to is no answer.
 	}
 }
 
 // carryOut is the run of a RequestUnbind.
 func (o *orders) carryOut(ctx context.Context, u Unbinder, order Order, e entry, known bool) (Outcome, error) {
-	if known && e.outcome.State != 0 {
+	if known && e.outcome.State != 0 && !e.appealedBy(order.Appeal) {
 		out, err := o.status(ctx, order.ID)
 		if !errors.Is(err, ErrUnknownOrder) {
 			return out, err
@@ -70,7 +72,7 @@ func (o *orders) carryOut(ctx context.Context, u Unbinder, order Order, e entry,
 	if !known {
 		// Taken is written down first, so that even after a crash in the
 		// middle the id belongs to this number.
-		if err := o.journal.put(order.ID, entry{digest: digestOf(order.ID, order.PhoneNumber)}); err != nil {
+		if err := o.journal.put(order.ID, entry{digest: digestOf(order.ID, order.PhoneNumber), appeal: order.Appeal}); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -82,7 +84,7 @@ func (o *orders) get(ctx context.Context, orderID string) (Outcome, error) {
 	if _, ok := o.handler.(Unbinder); !ok {
 		return Outcome{}, status.Error(codes.Unimplemented, "this platform takes no unbind orders")
 	}
-	r, stored, err := o.join(orderID, nil, func(ctx context.Context, _ entry, _ bool) (Outcome, error) {
+	r, stored, err := o.join(orderID, nil, 0, func(ctx context.Context, _ entry, _ bool) (Outcome, error) {
 		return o.status(ctx, orderID)
 	})
 	if r == nil {
@@ -94,7 +96,7 @@ func (o *orders) get(ctx context.Context, orderID string) (Outcome, error) {
 // join returns the run of the order that is under way, or begins one. It
 // returns no run where the journal already has the answer. d is nil for callers
 // that don't name a number.
-func (o *orders) join(id string, d *digest, call func(context.Context, entry, bool) (Outcome, error)) (*run, Outcome, error) {
+func (o *orders) join(id string, d *digest, appeal int, call func(context.Context, entry, bool) (Outcome, error)) (*run, Outcome, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r := o.runs[id]; r != nil {
@@ -108,17 +110,17 @@ func (o *orders) join(id string, d *digest, call func(context.Context, entry, bo
 	switch {
 	case known && d != nil && e.digest != *d:
 		return nil, Outcome{}, otherNumber()
-	case known && (e.outcome.Final() || e.outcome.State != 0 && !later):
+	case known && !e.appealedBy(appeal) && (e.outcome.Final() || e.outcome.State != 0 && !later):
 		return nil, e.outcome, nil
 	case d == nil && !later:
 		return nil, Outcome{}, notTaken()
 	}
-	return o.begin(id, d, e, known, call), Outcome{}, nil
+	return o.begin(id, d, max(appeal, e.appeal), e, known, call), Outcome{}, nil
 }
 
 // begin starts the run. The caller holds o.mu.
-func (o *orders) begin(id string, d *digest, e entry, known bool, call func(context.Context, entry, bool) (Outcome, error)) *run {
-	r := &run{digest: e.digest, poll: d == nil, done: make(chan struct{})}
+func (o *orders) begin(id string, d *digest, appeal int, e entry, known bool, call func(context.Context, entry, bool) (Outcome, error)) *run {
+	r := &run{digest: e.digest, appeal: appeal, poll: d == nil, done: make(chan struct{})}
 	if d != nil {
 		r.digest = *d
 	}
@@ -131,7 +133,7 @@ func (o *orders) begin(id string, d *digest, e entry, known bool, call func(cont
 		defer cancel()
 		out, err := guard(o.log, "Unbind", func() (Outcome, error) { return call(ctx, e, known) })
 		if err == nil {
-			out, err = o.remember(id, e, r.digest, out)
+			out, err = o.remember(id, e, r, out)
 		}
 		r.outcome, r.err = out, o.public(err)
 		o.mu.Lock()
@@ -145,20 +147,23 @@ func (o *orders) begin(id string, d *digest, e entry, known bool, call func(cont
 // remember writes the outcome down unless it is no step forward. An order that
 // only the handler knew (its journal entry was lost with the memory) is answered
 // but not written: its number is not known here.
-func (o *orders) remember(id string, old entry, d digest, out Outcome) (Outcome, error) {
+//
+// What comes of an appeal replaces the refusal that it is against.
+func (o *orders) remember(id string, old entry, r *run, out Outcome) (Outcome, error) {
 	if err := out.check(); err != nil {
 		return Outcome{}, err
 	}
 	if out.Time.IsZero() {
 		out.Time = time.Now()
 	}
-	if rank(out.State) < rank(old.outcome.State) {
+	anew := old.appealedBy(r.appeal)
+	if !anew && rank(out.State) < rank(old.outcome.State) {
 		return old.outcome, nil
 	}
-	if d == (digest{}) || out.State == old.outcome.State && out.URL == old.outcome.URL {
+	if r.digest == (digest{}) || !anew && out.State == old.outcome.State && out.URL == old.outcome.URL {
 		return out, nil
 	}
-	return out, o.journal.put(id, entry{digest: d, outcome: out})
+	return out, o.journal.put(id, entry{digest: r.digest, appeal: r.appeal, outcome: out})
 }
 
 func (o *orders) status(ctx context.Context, orderID string) (Outcome, error) {
@@ -227,7 +232,7 @@ func (s *service) GetUnbind(ctx context.Context, req *connectorv1.GetUnbindReque
 func parseOrder(req *connectorv1.RequestUnbindRequest) (Order, error) {
 	o := Order{
 		ID: req.GetOrderId(), PhoneNumber: req.GetPhoneNumber(), AccountRefs: req.GetAccountRefs(),
-		Reason: req.GetReason(), Attempt: int(req.GetAttempt()),
+		Reason: req.GetReason(), Attempt: int(req.GetAttempt()), Appeal: int(req.GetAppeal()),
 	}
 	switch {
 	case !validRef(o.ID):
@@ -240,6 +245,8 @@ func parseOrder(req *connectorv1.RequestUnbindRequest) (Order, error) {
 		return Order{}, invalid("bound_before: want a valid time")
 	case o.Attempt < 0:
 		return Order{}, invalid("attempt: want a positive number")
+	case o.Appeal < 0:
+		return Order{}, invalid("appeal: want 0 or a positive number")
 	}
 	for i, ref := range o.AccountRefs {
 		if !validRef(ref) {

@@ -61,7 +61,8 @@ type Outcome struct {
 // Completed says that none of the accounts is bound to the number any more.
 func Completed() Outcome { return Outcome{State: StateCompleted} }
 
-// Refused says that the platform won't do it, and why. It is final.
+// Refused says that the platform won't do it, and why. It is final unless the
+// person appeals.
 func Refused(reason RefusalReason, text string) Outcome {
 	return Outcome{State: StateRefused, Reason: reason, Text: text}
 }
@@ -77,7 +78,8 @@ func ActionRequired(url string) Outcome {
 	return Outcome{State: StateActionRequired, URL: url}
 }
 
-// Final reports whether the order can't change any more.
+// Final reports whether the order can't change any more, but for an appeal
+// against a refusal.
 func (o Outcome) Final() bool { return rank(o.State) == 3 }
 
 // rank orders states: a lower one never follows a higher one.

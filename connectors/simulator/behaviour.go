@@ -43,7 +43,7 @@ func newParts(life context.Context, spec Spec, data *Data, at Endpoint) parts {
 		fails := func() bool { return lookups.Add(1)%2 == 1 }
 		p.handler, p.interceptor, p.noStream = prompt{b}, flap(fails), true
 	case Refusing:
-		p.handler = refusing{b, sdk.Refused(spec.Refusal, spec.RefusalText)}
+		p.handler = refusing{b, sdk.Refused(spec.Refusal, spec.RefusalText), max(spec.YieldsTo, 0)}
 	case Async, Redirecting:
 		l := newLater(life, b, spec, at.Reporter)
 		p.handler, p.mode, p.join = l, sdk.ModeAsync, l.tasks.Wait
@@ -96,14 +96,22 @@ func (p prompt) Unbind(ctx context.Context, o sdk.Order) (sdk.Outcome, error) {
 	return p.carryOut(o)
 }
 
-// refusing refuses every order and removes nothing.
+// refusing refuses every order and removes nothing, until the person has appealed
+// as often as yields says; 0 never yields.
 type refusing struct {
 	base
 	outcome sdk.Outcome
+	yields  int
 }
 
 // Unbind implements sdk.Unbinder.
-func (r refusing) Unbind(context.Context, sdk.Order) (sdk.Outcome, error) { return r.outcome, nil }
+func (r refusing) Unbind(_ context.Context, o sdk.Order) (sdk.Outcome, error) {
+	_, done := r.data.Effect(r.id, o.ID) // also after a restart, which forgets appeals
+	if done || r.yields > 0 && o.Appeal >= r.yields {
+		return r.carryOut(o)
+	}
+	return r.outcome, nil
+}
 
 // silence never answers any call but Describe until the caller leaves.
 func silence(life context.Context) grpc.UnaryServerInterceptor {

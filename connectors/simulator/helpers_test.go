@@ -125,6 +125,21 @@ func start(t *testing.T, spec simulator.Spec, reports bool) *platform {
 	p := &platform{dir: t.TempDir(), t: t}
 	p.data = open(t, p.dir)
 	importAccounts(t, p.data, twoAccounts, 2)
+	p.serve(spec, reports)
+	return p
+}
+
+// again is the platform after a restart, which leaves it its rows and effects.
+func (p *platform) again(spec simulator.Spec) *platform {
+	p.t.Helper()
+	next := &platform{dir: p.dir, data: p.data, t: p.t}
+	next.serve(spec, false)
+	return next
+}
+
+func (p *platform) serve(spec simulator.Spec, reports bool) {
+	t := p.t
+	t.Helper()
 	a, lis := sdktest.NewAuthority(t), bufconn.Listen(1<<16)
 	at := simulator.Endpoint{
 		Listener: lis, Credentials: a.Issue(sdk.RolePlatform, "shop"), Logger: slog.New(slog.DiscardHandler),
@@ -144,7 +159,6 @@ func start(t *testing.T, spec simulator.Spec, reports bool) *platform {
 		}
 	})
 	p.ConnectorServiceClient = connectorv1.NewConnectorServiceClient(sdktest.Dial(t, lis, a.Issue(sdk.RoleHub, "hub-1")))
-	return p
 }
 
 func (p *platform) lookup(within time.Duration) (*connectorv1.SubjectAnswer, error) {
@@ -176,6 +190,18 @@ func (p *platform) order(id string, attempt int32) *connectorv1.RequestUnbindReq
 func (p *platform) unbind(id string, attempt int32) *connectorv1.UnbindResult {
 	p.t.Helper()
 	r, err := p.RequestUnbind(p.t.Context(), p.order(id, attempt))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return r.GetResult()
+}
+
+// appeal sends the order as it comes after so many appeals.
+func (p *platform) appeal(id string, appeals int) *connectorv1.UnbindResult {
+	p.t.Helper()
+	o := p.order(id, 1)
+	o.Appeal = int32(appeals)
+	r, err := p.RequestUnbind(p.t.Context(), o)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ const (
 	Sync        Behaviour = "SYNC"        // answers at once, unbinds at once
 	Slow        Behaviour = "SLOW"        // the same, Spec.Delay later
 	Async       Behaviour = "ASYNC"       // accepts, reviews, completes
-	Refusing    Behaviour = "REFUSING"    // refuses every order
+	Refusing    Behaviour = "REFUSING"    // refuses every order, and carries it out on appeal
 	Redirecting Behaviour = "REDIRECTING" // sends the person to a page; done after the visit
 	Silent      Behaviour = "SILENT"      // describes itself; takes every other call and never answers
 	// Flapping fails the 1st, 3rd, 5th … lookup call and every first attempt of an
@@ -56,6 +56,7 @@ type Spec struct {
 
 	Refusal     sdk.RefusalReason // Refusing: HAS_BALANCE
 	RefusalText string            // Refusing: a Chinese sentence about the balance
+	YieldsTo    int               // Refusing: which appeal it grants; 1. Below 0 it grants none
 }
 
 func (s Spec) withDefaults() Spec {
@@ -76,6 +77,9 @@ func (s Spec) withDefaults() Spec {
 	}
 	if s.Refusal == 0 {
 		s.Refusal = sdk.HasBalance
+	}
+	if s.YieldsTo == 0 {
+		s.YieldsTo = 1
 	}
 	if s.RefusalText == "" && s.Refusal == sdk.HasBalance {
 		s.RefusalText = "账户内仍有余额，请先提现或转出后再解绑。"

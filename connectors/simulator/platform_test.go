@@ -137,6 +137,38 @@ func TestRefusing(t *testing.T) {
 	})
 }
 
+func TestRefusingYieldsToAnAppeal(t *testing.T) {
+	for yields, want := range map[int][]sdk.UnbindState{
+		0:  {sdk.StateRefused, sdk.StateCompleted, sdk.StateCompleted},
+		2:  {sdk.StateRefused, sdk.StateRefused, sdk.StateCompleted},
+		-1: {sdk.StateRefused, sdk.StateRefused, sdk.StateRefused},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			spec := simulator.Spec{Behaviour: simulator.Refusing, YieldsTo: yields}
+			p := start(t, spec, false)
+			last := want[0]
+			for n, state := range want {
+				if last = p.appeal("o-1", n).GetState(); last != state {
+					t.Errorf("yields to %d, appeal %d: %v, want %v", yields, n, last, state)
+				}
+			}
+			effects := 0
+			if last == sdk.StateCompleted {
+				effects = 1
+			}
+			p.wantEffects(effects)
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+			again := p.again(spec) // with a memory of effects alone
+			if got := again.appeal("o-1", 0).GetState(); got != last {
+				t.Errorf("a late repeat after a restart: %v, want %v", got, last)
+			}
+			again.wantEffects(effects)
+		})
+	}
+}
+
 func TestRedirecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, simulator.Spec{Behaviour: simulator.Redirecting}, true)

@@ -63,12 +63,15 @@ type Options struct {
 	File      CatalogueFile
 	// Coverage answers the regulator's questions, here without asking who calls;
 	// nil for none.
-	Coverage  oversightv1.CoverageServiceServer
-	Orders    Orders
-	Unbinds   *unbind.Service // nil: QueueService is not served
-	Pauses    *unbind.Pauses  // with Unbinds
+	Coverage oversightv1.CoverageServiceServer
+	Orders   Orders
+	Unbinds  *unbind.Service // nil: QueueService is not served
+	Pauses   *unbind.Pauses  // with Unbinds
+	// Flow says how orders go to a platform; nil leaves it out.
+	Flow      func(platform.ID) unbind.Flow
 	Authority *pki.Authority
-	Hub       Hub // nil: HubService is not served
+	Hub       Hub   // nil: HubService is not served
+	Store     Store // nil: StoreService is not served
 	// Status translates faults; the table is in server/rpc.
 	Status func(error) *status.Status
 	Logger *slog.Logger
@@ -100,6 +103,9 @@ func NewServer(o Options) *grpc.Server {
 	if o.Unbinds != nil {
 		adminv1.RegisterQueueServiceServer(g, &queueService{service: s})
 	}
+	if o.Store != nil {
+		adminv1.RegisterStoreServiceServer(g, &storeService{o: o})
+	}
 	return g
 }
 
@@ -112,14 +118,6 @@ func (s *service) translate(ctx context.Context, req any, info *grpc.UnaryServer
 	}
 	s.o.Logger.Debug("admin call", "method", info.FullMethod)
 	return resp, nil
-}
-
-// translateStream does for a stream what translate does for a call.
-func (s *service) translateStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	_, err := s.translate(stream.Context(), nil, &grpc.UnaryServerInfo{FullMethod: info.FullMethod}, func(context.Context, any) (any, error) {
-		return nil, next(srv, stream)
-	})
-	return err
 }
 
 // guard turns a panic into an error: an operator's look at a record must not end
@@ -210,6 +208,7 @@ func (s *service) platformMessage(i platform.Info) *adminv1.Platform {
 		PlatformId: string(i.ID), DisplayName: i.DisplayName, Category: i.Category, State: state, Address: i.Address, Health: string(i.Health),
 		Problem: i.Problem, Functions: i.Functions.Names(), UnbindMode: string(i.UnbindMode), MaxBatch: int32(i.MaxBatch), AddTime: stamp(i.AddTime),
 		LastSeenTime: stamp(i.LastSeen), Products: i.Products, SuspendReason: i.SuspendReason, Load: s.loadMessage(i.ID),
+		Orders: s.joinedFlow(i),
 	}
 }
 

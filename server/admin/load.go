@@ -25,3 +25,23 @@ func (s *service) loadMessage(id platform.ID) *adminv1.PlatformLoad {
 	}
 	return m
 }
+
+// joinedFlow is nil for a platform that hasn't joined.
+func (s *service) joinedFlow(i platform.Info) *adminv1.OrderFlow {
+	if i.Address == "" {
+		return nil
+	}
+	return s.flowMessage(i.ID)
+}
+
+// flowMessage says how orders go to the platform.
+func (s *service) flowMessage(id platform.ID) *adminv1.OrderFlow {
+	if s.o.Flow == nil {
+		return nil
+	}
+	f := s.o.Flow(id)
+	return &adminv1.OrderFlow{
+		Breaker: f.Breaker, BreakerUntil: stamp(f.Until), Failed: int32(f.Failed),
+		UnderWay: int32(f.UnderWay), Places: int32(f.Places), PerSecond: f.PerSecond,
+	}
+}

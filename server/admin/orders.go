@@ -78,6 +78,7 @@ func (s *service) GetQueueStats(ctx context.Context, _ *adminv1.GetQueueStatsReq
 		resp.Platforms = append(resp.Platforms, &adminv1.QueueStats{
 			PlatformId: string(id), Queued: int32(c.Queued - active), Sending: int32(active), InReview: int32(c.InReview), Overdue: int32(c.Overdue),
 			Completed: int32(c.Completed), Refused: int32(c.Refused), Abandoned: int32(c.Abandoned), Cancelled: int32(c.Cancelled),
+			Flow: s.flowMessage(id),
 		})
 	}
 	return resp, nil

@@ -11,6 +11,7 @@ func (r Reason) Error() string { return string(r) }
 const (
 	InternalError       Reason = "INTERNAL"
 	StoreFailed         Reason = "STORE_FAILED"
+	StorageFull         Reason = "STORAGE_FULL"
 	RequestCanceled     Reason = "CANCELLED"
 	DeadlineExceeded    Reason = "DEADLINE_EXCEEDED"
 	MethodUnknown       Reason = "METHOD_UNKNOWN"
@@ -108,6 +109,7 @@ func Reasons() []Reason {
 var table = map[Reason]row{
 	InternalError:       {Internal, "系统出错了，请稍后再试。", "Something went wrong on our side. Please try again later."},
 	StoreFailed:         {Unavailable, "暂时无法保存，请稍后再试；未收到编号的请求没有受理。", "Nothing can be saved right now. Please try again later; what was not answered with an id was not accepted."},
+	StorageFull:         {Unavailable, "系统存储空间不足，暂不受理新的请求；已受理的会继续办理。请稍后再试。", "There is no room to store anything new right now. What was accepted before goes on. Please try again later."},
 	RequestCanceled:     {Canceled, "请求已取消。", "The request was cancelled."},
 	DeadlineExceeded:    {Timeout, "请求超时，请重试。", "The request took too long. Please try again."},
 	MethodUnknown:       {Unimplemented, "没有这个方法，请对照接口文档。", "There is no such method. Please see the API description."},
@@ -145,10 +147,10 @@ var table = map[Reason]row{
 	NothingToUnbind:     {Precondition, "这个平台没有在您持有号码之前绑定的账号，无需解绑。", "No account there was bound before you held the number; there is nothing to unbind."},
 	HolderUnattested:    {Precondition, "运营商未能确认您从何时起使用此号码，暂不能代为解绑，请到平台自行办理。", "No carrier confirmed since when you hold the number, so we can't unbind for you. Please use the platform's own page."},
 	UnbindUnsupported:   {Precondition, "这个平台暂不支持代为解绑，请到平台自行办理。", "This platform does not take unbind orders. Please use its own page."},
-	UnbindNotFound:      {NotFound, "没有找到这个解绑申请。", "There is no such unbind order."},
-	AlreadyTerminal:     {Precondition, "这个解绑申请已经结束，不能再更改。", "This order has ended and can't be changed."},
-	AlreadySent:         {Precondition, "这个解绑申请已发给平台，不能撤回。", "This order was already sent to the platform and can't be taken back."},
-	NotRefused:          {Precondition, "平台没有拒绝这个解绑申请，现在不能申诉。", "The platform has not refused this order, so there is nothing to appeal."},
+	UnbindNotFound:      {NotFound, "没有找到这个解绑申请，请核对编号；只能查看本人的申请。", "There is no such unbind order. Please check the id; only orders of your own are shown."},
+	AlreadyTerminal:     {Precondition, "这个解绑申请已经结束，不能再更改；如有需要，请重新查询并再次申请。", "This order has ended and can't be changed. If need be, look up again and make a new one."},
+	AlreadySent:         {Precondition, "这个解绑申请已经或可能已经发给平台，不能撤回，请留意办理结果。", "This order has been sent to the platform, or may have been, and can't be taken back. Please follow it to its end."},
+	NotRefused:          {Precondition, "平台没有拒绝这个解绑申请，现在不能申诉，请留意办理结果。", "The platform has not refused this order, so there is nothing to appeal. Please follow it to its end."},
 	AppealLimit:         {Precondition, "这个解绑申请已申诉过两次，不能再申诉；可凭回执向 12300 或 12315 投诉。", "This order was appealed twice already. You can take its receipt to 12300 or 12315."},
 	AppealTooLate:       {Precondition, "平台拒绝已超过 30 天，不能再申诉；请重新查询并提交解绑申请。", "The refusal is more than 30 days old. Please look the number up again and place a new order."},
 	NotAbandoned:        {Precondition, "这个解绑申请不在死信中。", "This order is not a dead letter."},

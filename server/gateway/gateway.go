@@ -47,6 +47,8 @@ type Options struct {
 	Metrics http.Handler
 	// OpenAPI is served at /openapi.json. Nil leaves the path unknown.
 	OpenAPI []byte
+	// ReceiptKeys is served at ReceiptKeysPath. Nil leaves the path unknown.
+	ReceiptKeys []byte
 	// Pages answers every clean path that is not listed here and not below /v1.
 	// It is given here, and not wired beside the gateway with an http.ServeMux,
 	// because that would answer odd paths with a redirect. Nil means 404.

@@ -148,6 +148,10 @@ func (unbinds) CancelUnbind(context.Context, *hubv1.CancelUnbindRequest) (*hubv1
 	return &hubv1.CancelUnbindResponse{Unbind: &hubv1.Unbind{}}, nil
 }
 
+func (unbinds) AppealUnbind(context.Context, *hubv1.AppealUnbindRequest) (*hubv1.AppealUnbindResponse, error) {
+	return &hubv1.AppealUnbindResponse{Unbind: &hubv1.Unbind{}}, nil
+}
+
 // set changes what the hub answers.
 func (h *hub) set(f func(*hub)) {
 	h.mu.Lock()

@@ -38,6 +38,7 @@ var table = []entry{
 	{"GET", "/v1/unbinds", &hubv1.ListUnbindsRequest{}},
 	{"GET", "/v1/unbinds/{unbindId}", &hubv1.GetUnbindRequest{}},
 	{"POST", "/v1/unbinds/{unbindId}:cancel", &hubv1.CancelUnbindRequest{}},
+	{"POST", "/v1/unbinds/{unbindId}:appeal", &hubv1.AppealUnbindRequest{}},
 	{"GET", "/v1/coverage", &oversightv1.GetCoverageRequest{}},
 	{"GET", "/v1/coverage/platforms", &oversightv1.ListPlatformCoverageRequest{}},
 	{"GET", "/v1/coverage/unbinds", &oversightv1.GetUnbindCoverageRequest{}},

@@ -23,10 +23,26 @@ func (h *handler) fixedPaths() map[string]http.Handler {
 			_, _ = w.Write(h.OpenAPI)
 		})
 	}
+	if h.ReceiptKeys != nil {
+		m[ReceiptKeysPath] = receiptKeys(h.ReceiptKeys)
+	}
 	if h.Metrics != nil {
 		m["/metrics"] = h.Metrics
 	}
 	return m
+}
+
+// ReceiptKeysPath is where the public keys of receipts are, as a JWK Set.
+const ReceiptKeysPath = "/.well-known/tongcha-receipt-keys.json"
+
+// receiptKeys may be kept for an hour by whoever reads them: a key that is replaced
+// stays in the set, and who meets a new one's name reads the set again.
+func receiptKeys(set []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		_, _ = w.Write(set)
+	})
 }
 
 // probe answers "ok", or 503 with the reason alone: an error's text may say

@@ -30,11 +30,13 @@ func TestFixedPaths(t *testing.T) {
 		o.Livez = func() error { return live }
 		o.Readyz = func() error { return ready }
 		o.OpenAPI = []byte(`{"swagger":"2.0"}`)
+		o.ReceiptKeys = []byte(`{"keys":[]}`)
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
 		o.Pages = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "page") })
 	}, defaultPatience)
 	for path, want := range map[string]string{
 		"/livez": "ok\n", "/readyz": "ok\n", "/openapi.json": `{"swagger":"2.0"}`, "/metrics": "up 1\n", "/": "page", "/dashboard": "page",
+		"/.well-known/tongcha-receipt-keys.json": `{"keys":[]}`,
 	} {
 		if r := s.do("GET", path, ""); r.code != 200 || r.text != want {
 			t.Errorf("%s: %d %q", path, r.code, r.text)
@@ -54,6 +56,24 @@ func TestFixedPaths(t *testing.T) {
 	s.do("GET", "/v1/nothing", "").want(t, 404, fault.PathUnknown)
 	s.do("GET", "//dashboard", "").want(t, 404, fault.PathUnknown)
 	s.do("GET", "/%64ashboard", "").want(t, 404, fault.PathUnknown)
+}
+
+// The keys of receipts are for everybody to read and to keep for a while.
+func TestReceiptKeys(t *testing.T) {
+	s := open(t, func(o *Options) { o.ReceiptKeys = []byte(`{"keys":[]}`) }, defaultPatience)
+	r := s.do("GET", ReceiptKeysPath, "")
+	if r.code != 200 || r.header.Get("Content-Type") != "application/jwk-set+json" || r.header.Get("Cache-Control") != "public, max-age=3600" ||
+		r.header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("%d %v", r.code, r.header)
+	}
+	if r := s.do("HEAD", ReceiptKeysPath, ""); r.code != 200 || r.text != "" {
+		t.Errorf("HEAD: %d %q", r.code, r.text)
+	}
+	s.do("POST", ReceiptKeysPath, "{}").want(t, 405, fault.MethodNotAllowed)
+	for _, path := range []string{ReceiptKeysPath + "/", "/.well-known", "/.well-known/" + canary, "/v1/../.well-known/tongcha-receipt-keys.json"} {
+		s.do("GET", path, "").want(t, 404, fault.PathUnknown)
+	}
+	openDefault(t).do("GET", ReceiptKeysPath, "").want(t, 404, fault.PathUnknown)
 }
 
 // Labels are templates, however odd the request.

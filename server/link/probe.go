@@ -93,6 +93,9 @@ func (r *remote) described(d *connectorv1.DescribeResponse) {
 	if before.Health != platform.HealthServing {
 		r.queue.serves()
 		r.log.Info("platform is serving")
+		if r.opts.OnServing != nil {
+			r.opts.OnServing(before.ID)
+		}
 	}
 	now := r.Info().Functions
 	if first := before.LastSeen.IsZero(); r.opts.OnDescribe != nil && (first || now != before.Functions) {

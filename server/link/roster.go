@@ -31,6 +31,9 @@ type Options struct {
 	// whenever that changes. It runs in the platform's probing goroutine and must
 	// not call Leave, Close, or Update with another address.
 	OnDescribe func(platform.ID, platform.Functions)
+	// OnServing is told that a platform answers probes, at its first answer and
+	// whenever it is back, in the same goroutine. It must not block.
+	OnServing func(platform.ID)
 	// Span begins the span of one question ("lookup") or attempt ("unbind") and
 	// returns its own W3C trace context, for the platform, and what ends it. nil
 	// traces nothing.

@@ -32,6 +32,7 @@ func (r *remote) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.R
 		Reason:      connectorv1.UnbindReason_UNBIND_REASON_HOLDER_REQUEST,
 		Attempt:     int32(min(max(o.Attempt, 1), 1<<30)),
 		DueTime:     timestamppb.New(o.DueTime),
+		Appeal:      int32(min(max(o.Appeal, 0), 1<<30)),
 	}
 	if !o.BoundBefore.IsZero() {
 		req.BoundBefore = timestamppb.New(o.BoundBefore)

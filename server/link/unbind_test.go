@@ -40,10 +40,10 @@ func unbind(t *testing.T, u *connectorv1.UnbindResult, err error) (platform.Repo
 		at = time.Now()
 		order := platform.UnbindOrder{
 			OrderID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", Number: mobile(t), AccountRefs: []string{"ref 1"},
-			BoundBefore: at.Add(-time.Hour), Attempt: 2, DueTime: at.Add(time.Hour),
+			BoundBefore: at.Add(-time.Hour), Attempt: 2, Appeal: 1, DueTime: at.Add(time.Hour),
 		}
 		rep, got = p.Unbind(t.Context(), order)
-		if seen.GetOrderId() != order.OrderID || seen.GetPhoneNumber() != number || seen.GetAttempt() != 2 || seen.GetReason() != 1 ||
+		if seen.GetOrderId() != order.OrderID || seen.GetPhoneNumber() != number || seen.GetAttempt() != 2 || seen.GetAppeal() != 1 || seen.GetReason() != 1 ||
 			!seen.GetBoundBefore().AsTime().Equal(order.BoundBefore) || !seen.GetDueTime().AsTime().Equal(order.DueTime) || len(seen.GetAccountRefs()) != 1 {
 			t.Error("the order was not sent as it should be")
 		}

@@ -146,6 +146,7 @@ type UnbindOrder struct {
 	AccountRefs []string
 	BoundBefore time.Time // zero: account_refs alone decide
 	Attempt     int       // from 1
+	Appeal      int       // how often the person has appealed; 0 at first
 	DueTime     time.Time
 }
 
@@ -198,6 +199,8 @@ const (
 	CodeAlreadyExists     = "ALREADY_EXISTS"
 	CodeNotFound          = "NOT_FOUND"
 	CodeResourceExhausted = "RESOURCE_EXHAUSTED"
+	CodeUnavailable       = "UNAVAILABLE"
+	CodeDeadlineExceeded  = "DEADLINE_EXCEEDED"
 )
 
 // Attestation is a carrier's answer about a holder.

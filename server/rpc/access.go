@@ -35,6 +35,7 @@ var methods = map[string]access{
 	hubv1.UnbindService_ListUnbinds_FullMethodName:                  session,
 	hubv1.UnbindService_GetUnbind_FullMethodName:                    session,
 	hubv1.UnbindService_CancelUnbind_FullMethodName:                 session,
+	hubv1.UnbindService_AppealUnbind_FullMethodName:                 session,
 	hubv1.MembershipService_ReportUnbind_FullMethodName:             member,
 	hubv1.MembershipService_CheckNumber_FullMethodName:              member,
 	oversightv1.CoverageService_GetCoverage_FullMethodName:          oversight,

@@ -43,6 +43,7 @@ var allowed = map[string]string{
 	"/tongcha.hub.v1.UnbindService/ListUnbinds":                      withSession,
 	"/tongcha.hub.v1.UnbindService/GetUnbind":                        withSession,
 	"/tongcha.hub.v1.UnbindService/CancelUnbind":                     withSession,
+	"/tongcha.hub.v1.UnbindService/AppealUnbind":                     withSession,
 	"/tongcha.hub.v1.MembershipService/ReportUnbind":                 asMember,
 	"/tongcha.hub.v1.MembershipService/CheckNumber":                  asMember,
 	"/tongcha.oversight.v1.CoverageService/GetCoverage":              asOversight,

@@ -25,6 +25,7 @@ var kinds = map[string]string{
 	hubv1.VerificationService_CreateVerification_FullMethodName: kindVerification,
 	hubv1.LookupService_CreateLookup_FullMethodName:             kindLookup,
 	hubv1.UnbindService_CreateUnbinds_FullMethodName:            kindUnbind,
+	hubv1.UnbindService_AppealUnbind_FullMethodName:             kindUnbind,
 }
 
 // Why new work was refused.
@@ -32,7 +33,15 @@ const (
 	causeRunning = "running" // as many lookups run as may
 	causeCalls   = "calls"   // as many calls of the kind are under way as may
 	causeAddress = "address" // as many of them are one address's as may be
+	causeStorage = "storage" // the disk has too little room
 )
+
+// causes is read only.
+var causes = []string{causeRunning, causeCalls, causeAddress, causeStorage}
+
+// storageRetry is how soon a caller whom a full disk turned away should come back:
+// somebody has to make room first.
+const storageRetry = time.Minute
 
 // The places of a kind: how many calls of it are under way at once. They begin at
 // the most, and follow the delay of the hub's own steps, see delay.
@@ -52,8 +61,9 @@ const (
 // refusal says no more than that the hub is busy, so it may come before the
 // session is looked at, which costs a read.
 type gate struct {
-	maxLookups int        // 0: no limit
-	running    func() int // lookups under way
+	maxLookups int         // 0: no limit
+	running    func() int  // lookups under way
+	noRoom     func() bool // the disk has too little room for new work
 
 	mu       sync.Mutex
 	delay    delay
@@ -62,9 +72,12 @@ type gate struct {
 	rejected map[[2]string]int // since the start, by kind and cause
 }
 
-func newGate(maxLookups int, running func() int) *gate {
+func newGate(maxLookups int, running func() int, noRoom func() bool) *gate {
+	if noRoom == nil {
+		noRoom = func() bool { return false }
+	}
 	return &gate{
-		maxLookups: maxLookups, running: running, delay: delay{places: mostPlaces},
+		maxLookups: maxLookups, running: running, noRoom: noRoom, delay: delay{places: mostPlaces},
 		calls: make(map[string]int), by: make(map[[2]string]int), rejected: make(map[[2]string]int),
 	}
 }
@@ -72,15 +85,20 @@ func newGate(maxLookups int, running func() int) *gate {
 // enter takes a place for a call of new work, which the caller's leave gives
 // back. Other calls need none, nor do those that authorisation refuses anyway.
 //
-// Errors: fault.Overloaded.
+// Errors: fault.Overloaded, fault.StorageFull.
 func (g *gate) enter(method string, c *caller) error {
 	kind, isNew := kinds[method]
 	if !isNew || !c.fromGateway {
 		return nil
 	}
 	from := [2]string{kind, c.address}
+	noRoom := g.noRoom()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if noRoom {
+		g.rejected[[2]string{kind, causeStorage}]++
+		return fault.StorageFull.New().WithRetry(storageRetry)
+	}
 	if cause := g.full(from); cause != "" {
 		g.rejected[[2]string{kind, cause}]++
 		return fault.Overloaded.New().WithRetry(soonest + rand.N(latest-soonest))
@@ -147,8 +165,8 @@ type Admission struct {
 	Rejected            []Rejected
 }
 
-// Rejected counts what was refused since the start. Cause is running, calls or
-// address.
+// Rejected counts what was refused since the start. Cause is running, calls,
+// address or storage.
 type Rejected struct {
 	Kind, Cause string
 	Count       int
@@ -160,9 +178,9 @@ func (s *Server) Admission() Admission {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := Admission{Running: g.running(), MaxRunning: g.maxLookups, Calls: make(map[string]int), Places: g.delay.now(time.Now())}
-	for _, kind := range kinds {
+	for _, kind := range []string{kindVerification, kindLookup, kindUnbind} {
 		a.Calls[kind] = g.calls[kind]
-		for _, cause := range []string{causeRunning, causeCalls, causeAddress} {
+		for _, cause := range causes {
 			if cause != causeRunning || kind == kindLookup {
 				a.Rejected = append(a.Rejected, Rejected{kind, cause, g.rejected[[2]string{kind, cause}]})
 			}

@@ -21,7 +21,7 @@ func none() int { return 0 }
 
 // inGate runs a story with the time of a bubble.
 func inGate(t *testing.T, maxLookups int, running func() int, story func(*gate)) {
-	synctest.Test(t, func(*testing.T) { story(newGate(maxLookups, running)) })
+	synctest.Test(t, func(*testing.T) { story(newGate(maxLookups, running, nil)) })
 }
 
 // enters takes places from one address until one is refused, at most n.
@@ -155,4 +155,32 @@ func TestRetriesAreSpread(t *testing.T) {
 			t.Errorf("100 clients come back at %d times", len(seen))
 		}
 	})
+}
+
+// A disk without room turns away new work alone, and that as long as it lasts.
+func TestStorageFull(t *testing.T) {
+	full := true
+	g := newGate(1, none, func() bool { return full })
+	for method, kind := range kinds {
+		_, err := enters(g, method, "203.0.113.1", 1)
+		if f := fault.Of(err); !errors.Is(err, fault.StorageFull) || f.RetryAfter != storageRetry || g.rejected[[2]string{kind, causeStorage}] != 1 {
+			t.Errorf("%s: %v, rejected %v", kind, err, g.rejected)
+		}
+	}
+	for _, method := range []string{
+		hubv1.LookupService_GetLookup_FullMethodName, hubv1.VerificationService_ConfirmVerification_FullMethodName,
+		hubv1.UnbindService_CancelUnbind_FullMethodName, hubv1.MembershipService_ReportUnbind_FullMethodName,
+	} {
+		if _, err := enters(g, method, "203.0.113.1", 1); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	full = false
+	for method := range kinds {
+		in, err := enters(g, method, "203.0.113.1", 1)
+		if err != nil {
+			t.Error(err)
+		}
+		leaves(in)
+	}
 }

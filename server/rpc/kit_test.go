@@ -24,6 +24,7 @@ import (
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/pki"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/rpc"
 	"github.com/tongcha/tongcha/server/seal"
 	"github.com/tongcha/tongcha/server/store/bolt"
@@ -56,6 +57,7 @@ type world struct {
 	store    *bolt.Store
 	keys     *seal.Keys
 	ca       *pki.Authority
+	receipts *receipt.Signer
 	logs     *logtest.Log
 	outbox   *outbox
 	carrier  *carrier
@@ -123,6 +125,9 @@ func (w *world) openStore() {
 	w.store, err = bolt.Open(filepath.Join(dir, "hub.db"), w.keys)
 	w.must(err)
 	w.Cleanup(func() { _ = w.store.Close() })
+	w.must(receipt.Create(dir))
+	w.receipts, err = receipt.Load(dir)
+	w.must(err)
 	w.must(pki.Create(dir, domain))
 	w.ca, err = pki.Load(dir)
 	w.must(err)

@@ -24,6 +24,7 @@ func (w *world) options(log *slog.Logger, attester platform.Carrier) rpc.Options
 		IsMember:     func(id string) bool { return w.isMember(id) },
 		Coverage:     func(ctx context.Context, q coverage.Query) (coverage.Report, error) { return w.coverage(ctx, q) },
 		OpenCoverage: w.openCoverage, ChecksPerSecond: w.checksPerSecond, MaxLookups: w.maxLookups, Span: w.span, Logger: log,
+		Receipts: w.receipts, Issuer: hub.String(),
 		Observe: func(method string, code codes.Code, _ time.Duration) {
 			if w.observed != nil {
 				w.observed(method, code.String())

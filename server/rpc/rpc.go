@@ -24,6 +24,7 @@ import (
 	"github.com/tongcha/tongcha/server/fault"
 	"github.com/tongcha/tongcha/server/lookup"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/receipt"
 	"github.com/tongcha/tongcha/server/unbind"
 	"github.com/tongcha/tongcha/server/verify"
 )
@@ -60,10 +61,17 @@ type Options struct {
 	IsMember func(id string) bool
 	// OpenCoverage lets everybody read the coverage figures.
 	OpenCoverage bool
+	// Receipts signs the receipts of orders that have ended, in the name of Issuer,
+	// the hub's own URI. Nil makes none.
+	Receipts *receipt.Signer
+	Issuer   string
 	// ChecksPerSecond bounds CheckNumber, per platform.
 	ChecksPerSecond float64
 	// MaxLookups bounds the lookups that run at the same time; 0 means no limit.
 	MaxLookups int
+	// StorageFull reports whether the disk has too little room for new work, which
+	// is refused then; nil means never. It must not block.
+	StorageFull func() bool
 	// Observe is told every call that ended; may be nil.
 	Observe func(method string, code codes.Code, took time.Duration)
 	// Span begins the span of a call below a W3C traceparent, "" for none, which
@@ -92,7 +100,7 @@ func New(o Options) *Server {
 		o.Now = time.Now
 	}
 	s := &Server{
-		o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)), gate: newGate(o.MaxLookups, o.Lookup.Running),
+		o: o, health: health.NewServer(), checks: newLimiter(rate.Limit(o.ChecksPerSecond)), gate: newGate(o.MaxLookups, o.Lookup.Running, o.StorageFull),
 		waits: newWaits(waitsPerSession, waitsInAll), lateWatches: newWaits(lateWatchesPerSession, lateWatchesInAll),
 	}
 	s.SetServing(false)
@@ -229,7 +237,8 @@ func (s *Server) ended(ctx context.Context, method string, c caller, began time.
 		s.o.Observe(method, st.Code(), took)
 	}
 	level := slog.LevelDebug
-	refused := errors.Is(err, fault.ShuttingDown) // as an operator wished
+	// The first is as an operator wished, the second has a line of its own.
+	refused := errors.Is(err, fault.ShuttingDown) || errors.Is(err, fault.StorageFull)
 	if !refused && (st.Code() == codes.Internal || st.Code() == codes.Unavailable) {
 		level = slog.LevelError
 	}

@@ -35,7 +35,7 @@ var codesOf = map[codes.Code][]fault.Reason{
 	codes.NotFound:           {fault.PathUnknown, fault.LookupNotFound, fault.UnbindNotFound},
 	codes.AlreadyExists:      {fault.RequestIDReused, fault.PlatformExists},
 	codes.ResourceExhausted:  {fault.Overloaded, fault.CodeResendTooSoon, fault.DailyLimit, fault.LookupRate, fault.CheckRate},
-	codes.Unavailable:        {fault.StoreFailed, fault.ShuttingDown, fault.SMSUnavailable, fault.CarrierUnavailable},
+	codes.Unavailable:        {fault.StoreFailed, fault.StorageFull, fault.ShuttingDown, fault.SMSUnavailable, fault.CarrierUnavailable},
 	codes.Unimplemented:      {fault.MethodUnknown, fault.MethodNotAllowed},
 	codes.Canceled:           {fault.RequestCanceled},
 	codes.DeadlineExceeded:   {fault.DeadlineExceeded},

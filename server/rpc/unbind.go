@@ -108,7 +108,7 @@ func (h *handlers) ListUnbinds(ctx context.Context, r *hubv1.ListUnbindsRequest)
 		resp.NextPageToken = pageToken(orders[size-1].ID)
 	}
 	for _, o := range orders {
-		resp.Unbinds = append(resp.Unbinds, h.unbindMessage(o))
+		resp.Unbinds = append(resp.Unbinds, h.unbindMessage(ctx, o))
 	}
 	return resp, nil
 }
@@ -133,7 +133,7 @@ func (h *handlers) GetUnbind(ctx context.Context, r *hubv1.GetUnbindRequest) (*h
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.GetUnbindResponse{Unbind: h.unbindMessage(o)}, nil
+	return &hubv1.GetUnbindResponse{Unbind: h.withReceipt(ctx, o)}, nil
 }
 
 // CancelUnbind implements hub.v1.UnbindService.
@@ -145,19 +145,48 @@ func (h *handlers) CancelUnbind(ctx context.Context, r *hubv1.CancelUnbindReques
 	if err != nil {
 		return nil, err
 	}
-	return &hubv1.CancelUnbindResponse{Unbind: h.unbindMessage(o)}, nil
+	return &hubv1.CancelUnbindResponse{Unbind: h.withReceipt(ctx, o)}, nil
 }
 
-func (h *handlers) unbindMessage(o unbind.Order) *hubv1.Unbind {
+// AppealUnbind implements hub.v1.UnbindService.
+func (h *handlers) AppealUnbind(ctx context.Context, r *hubv1.AppealUnbindRequest) (*hubv1.AppealUnbindResponse, error) {
+	session := sessionOf(ctx)
+	if !session.Agreed(verify.ScopeUnbind) {
+		return nil, fault.ConsentRequired.On("consent.scopes")
+	}
+	if !seal.IsID(r.GetUnbindId()) {
+		return nil, fault.UnbindNotFound.New()
+	}
+	if err := h.o.Verify.StillHolder(ctx, session); err != nil {
+		return nil, err
+	}
+	o, err := h.o.Unbind.Appeal(ctx, session.Subject, r.GetUnbindId(), int(r.GetAppeal()))
+	if err != nil {
+		return nil, err
+	}
+	return &hubv1.AppealUnbindResponse{Unbind: h.withReceipt(ctx, o)}, nil
+}
+
+// withReceipt is the order as an answer has it that holds no other.
+func (h *handlers) withReceipt(ctx context.Context, o unbind.Order) *hubv1.Unbind {
+	m := h.unbindMessage(ctx, o)
+	m.Receipt = h.receiptOf(o)
+	return m
+}
+
+func (h *handlers) unbindMessage(ctx context.Context, o unbind.Order) *hubv1.Unbind {
+	now := h.o.Now()
+	step := nextStep(o, now, language(ctx))
 	m := &hubv1.Unbind{
 		UnbindId: o.ID, PlatformId: string(o.Platform), DisplayName: h.displayName(o.Platform), State: hubv1.UnbindState(o.State),
-		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), Overdue: o.Overdue(h.o.Now()), AccountCount: int32(len(o.AccountRefs)),
+		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), Overdue: o.Overdue(now), AccountCount: int32(len(o.AccountRefs)),
+		NextStep: optional(step), Appeals: int32(o.Appeals),
 	}
 	if o.State == unbind.ActionRequired {
 		m.ActionUrl = optional(o.ActionURL)
 	}
 	if o.State == unbind.Refused {
-		m.Refusal = &hubv1.Refusal{Reason: o.RefusalReason, Text: o.RefusalText, NextStep: nextStep(o.RefusalReason)}
+		m.Refusal = &hubv1.Refusal{Reason: o.RefusalReason, Text: o.RefusalText, NextStep: step}
 	}
 	for _, s := range o.History {
 		m.History = append(m.History, &hubv1.UnbindHistory{
@@ -174,22 +203,4 @@ func (h *handlers) displayName(id platform.ID) string {
 		}
 	}
 	return string(id)
-}
-
-// nextStep says what a person can do about a refusal. The account is usually
-// somebody else's, so the steps never ask to settle anything in it.
-func nextStep(reason string) string {
-	switch reason {
-	case "HAS_BALANCE", "HAS_DEBT", "ACCOUNT_FROZEN", "LEGAL_HOLD", "IN_DISPUTE":
-		return "该账号属于原号主，暂时无法解绑。您不必处理账号内的资金或纠纷；请联系平台客服说明号码已更换机主，要求停止向此号码发送信息。"
-	case "SOLE_LOGIN", "NEEDS_USER", "IDENTITY_MISMATCH":
-		return "平台需要人工核实，请携带入网证明联系平台客服，说明号码已更换机主。"
-	case "BOUND_AFTER_HOLDER", "RECENTLY_ACTIVE":
-		return "平台记录显示该账号在您使用号码期间有绑定或登录。如果不是您本人操作，请联系平台客服核实。"
-	case "COOLING_OFF":
-		return "该号码近期刚变更过绑定，请过几天再提交一次。"
-	case "ENTERPRISE_ACCOUNT":
-		return "这是企业账号，请联系平台的企业客服办理。"
-	}
-	return "请联系平台客服了解原因；如不认可，可向 12315 或 12300 投诉。"
 }

@@ -63,7 +63,8 @@ func Create(path string) error {
 }
 
 // writeNew writes beside the path, syncs, and links into place, which fails
-// where the path exists.
+// where the path exists. Then it syncs the folder: a name that a loss of power takes
+// back would leave a database without its keys.
 func writeNew(path string, body []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".keys-*")
 	if err != nil {
@@ -83,10 +84,21 @@ func writeNew(path string, body []byte) error {
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("seal: keys are never overwritten, choose another file: %s: %w", path, fs.ErrExist)
 	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
 	if err != nil {
 		return fmt.Errorf("seal: write keys: %w", err)
 	}
 	return nil
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Load reads a key file. A file that others than its owner can read is refused:

@@ -1,11 +1,14 @@
 package unbind_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/tongcha/tongcha/server/phone"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // delayed is an order that waits until its platform joins after d; the carrier
@@ -93,4 +96,144 @@ func TestRetriesAskAgain(t *testing.T) {
 			h.Errorf("sent %d times after the number changed hands", len(after)-len(before))
 		}
 	}, shop)
+}
+
+// hangingCarrier answers nothing for as long as it may.
+type hangingCarrier struct{ carrier }
+
+func (c *hangingCarrier) CheckHolder(ctx context.Context, n phone.Number, since time.Time) (platform.HolderChange, time.Time, error) {
+	_, _, _ = c.carrier.CheckHolder(ctx, n, since)
+	<-ctx.Done()
+	return platform.ChangeNoData, time.Time{}, &platform.CallError{Code: "DEADLINE_EXCEEDED"}
+}
+
+// TestHangingCarrier: a carrier that gives no answer holds up the orders that
+// find it out, and no other; it is not asked for each of them.
+func TestHangingCarrier(t *testing.T) {
+	shop := &peer{id: "shop", unbind: says(platform.StageCompleted)}
+	c := new(hangingCarrier)
+	inHub(t, func(h *hub) {
+		h.stop()
+		h.options.Carrier = c
+		h.run()
+		h.join()
+		looks := h.placeMany("waits", 100, "shop")
+		h.join(shop)
+		time.Sleep(5*time.Second + 3*time.Second)
+		done := 0
+		for _, look := range looks {
+			if look().State == completed {
+				done++
+			}
+		}
+		if done < 99 { // one asks whether the carrier is back
+			h.Errorf("%d of 100 orders were completed", done)
+		}
+		time.Sleep(time.Minute)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.asked) > 4+2 {
+			h.Errorf("the carrier was asked %d times", len(c.asked))
+		}
+	}, shop)
+}
+
+// fewFail is a carrier that can't be asked by the first so many.
+type fewFail struct {
+	carrier
+	left int
+}
+
+func (c *fewFail) CheckHolder(context.Context, phone.Number, time.Time) (platform.HolderChange, time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left >= 0 {
+		return platform.ChangeNoData, time.Time{}, errors.New("down")
+	}
+	return platform.ChangeNone, time.Time{}, nil
+}
+
+// TestStaleOrdersStillAsk: an order whose check is too old asks while the carrier
+// gave no answer to others: its number may be of a carrier that does.
+func TestStaleOrdersStillAsk(t *testing.T) {
+	shop := &peer{id: "shop", unbind: says(platform.StageCompleted)}
+	inHub(t, func(h *hub) {
+		h.stop()
+		h.options.Carrier = &fewFail{left: 4}
+		h.run()
+		h.join()
+		looks := h.placeMany("waits", 6, "shop")
+		time.Sleep(25 * time.Hour)
+		h.join(shop)
+		time.Sleep(500 * time.Millisecond)
+		done := 0
+		for _, look := range looks {
+			if look().State == completed {
+				done++
+			}
+		}
+		if done != 2 {
+			h.Errorf("%d orders were completed, want 2", done)
+		}
+	}, shop)
+}
+
+// TestAppealedIsChecked: an appeal is sent only while the number is the person's.
+func TestAppealedIsChecked(t *testing.T) {
+	c := &carrier{change: platform.ChangeNone}
+	shop := &peer{id: "shop", unbind: says(platform.StageRefused)}
+	inHub(t, func(h *hub) {
+		h.withCarrier(c)
+		look := h.place("alice", "shop")
+		o := look()
+		h.state(o, refused)
+		c.say(platform.ChangeHands, nil)
+		_, err := h.store.Appeal(h.Context(), o.Subject, o.ID, unbind.AppealedByPerson(time.Now(), time.Now().Add(time.Hour)))
+		h.check(err)
+		h.service.Wake()
+		h.state(look(), cancelled)
+		if sent, _ := shop.calls(); len(sent) != 1 {
+			h.Errorf("sent %d times", len(sent))
+		}
+	}, shop)
+}
+
+// TestForgottenIsChecked: what a platform took and forgot is not sent again for a
+// person who does not hold the number any more, nor as long as nobody knows.
+func TestForgottenIsChecked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change platform.HolderChange
+		err    error
+		state  unbind.State
+		sent   int
+	}{
+		"changed hands": {platform.ChangeHands, nil, cancelled, 1},
+		"not known":     {platform.ChangeNoData, errors.New("down"), review, 1},
+		"unchanged":     {platform.ChangeNone, nil, completed, 2},
+	} {
+		c := &carrier{change: platform.ChangeNone}
+		shop := &peer{id: "shop"}
+		shop.unbind = func(_ context.Context, n int) (platform.Report, error) {
+			stage := platform.StageInReview
+			if n > 0 {
+				stage = platform.StageCompleted
+			}
+			r := report(stage, time.Now())
+			r.CheckAfter = 24 * time.Hour
+			return r, nil
+		}
+		shop.status = failing(99, platform.CallError{Code: platform.CodeNotFound}, nil)
+		inHub(t, func(h *hub) {
+			h.withCarrier(c)
+			look := h.place("alice", "shop")
+			h.state(look(), review)
+			c.say(tt.change, tt.err)
+			time.Sleep(25 * time.Hour)
+			h.state(look(), tt.state)
+			sent, polled := shop.calls()
+			if len(sent) != tt.sent || len(polled) > 7 {
+				h.Errorf("%s: sent %d times, asked %d times", name, len(sent), len(polled))
+			}
+		}, shop)
+	}
 }

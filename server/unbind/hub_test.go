@@ -2,6 +2,7 @@ package unbind_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -46,9 +47,11 @@ func inHub(t *testing.T, story func(*hub), platforms ...*peer) {
 		h.options = unbind.DispatchOptions{Joined: h.Joined, Logger: slog.New(slog.DiscardHandler)}
 		h.openStore()
 		h.run()
+		defer func() {
+			h.stop()
+			h.check(h.store.Close())
+		}()
 		story(h)
-		h.stop()
-		h.check(h.store.Close())
 	})
 }
 
@@ -63,8 +66,12 @@ func (h *hub) openStore() {
 	var err error
 	h.store, err = bolt.Open(h.path, h.keys)
 	h.check(err)
+	h.newService(h.store)
+}
+
+func (h *hub) newService(queue unbind.Queue) {
 	h.service = unbind.NewService(unbind.Options{
-		Queue: h.store, Orders: h.store, DeadLetters: h.store, MAC: h.keys, Logger: slog.New(slog.DiscardHandler),
+		Queue: queue, Orders: h.store, DeadLetters: h.store, MAC: h.keys, Logger: slog.New(slog.DiscardHandler),
 		DueTime: func(t time.Time) time.Time { return t.Add(120 * time.Hour) },
 	})
 }
@@ -151,6 +158,30 @@ func (h *hub) place(who string, at platform.ID) func() unbind.Order {
 	}
 }
 
+// placeMany makes orders of as many persons at once, named by what and a number.
+func (h *hub) placeMany(what string, n int, at platform.ID) []func() unbind.Order {
+	h.Helper()
+	looks := make([]func() unbind.Order, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		r := h.ask(fmt.Sprint(what, i), at)
+		wg.Go(func() {
+			placed, err := h.service.Request(h.Context(), r)
+			if err != nil || placed[0].Reason != "" {
+				h.Errorf("no order: %v", err)
+				return
+			}
+			looks[i] = func() unbind.Order {
+				o, err := h.store.Order(h.Context(), r.Subject, placed[0].Order.ID)
+				h.check(err)
+				return o
+			}
+		})
+	}
+	wg.Wait()
+	return looks
+}
+
 func (h *hub) state(o unbind.Order, want unbind.State) {
 	h.Helper()
 	if o.State != want {
@@ -171,6 +202,7 @@ type peer struct {
 	status func(ctx context.Context, n int) (platform.Report, error)
 
 	mu      sync.Mutex
+	health  platform.Health
 	sent    []call
 	polled  []call
 	now     int
@@ -178,7 +210,16 @@ type peer struct {
 }
 
 func (p *peer) Info() platform.Info {
-	return platform.Info{Entry: platform.Entry{ID: p.id, Address: "peer:1", Functions: platform.FunctionUnbind}, MaxBatch: 1}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return platform.Info{Entry: platform.Entry{ID: p.id, Address: "peer:1", Functions: platform.FunctionUnbind}, MaxBatch: 1, Health: p.health}
+}
+
+// is says how its connector answers probes.
+func (p *peer) is(health platform.Health) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health = health
 }
 func (p *peer) Ask(*platform.Call)      {}
 func (p *peer) Withdraw(*platform.Call) {}

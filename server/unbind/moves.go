@@ -27,6 +27,7 @@ const (
 	CauseAbandon       Cause = "Abandon"
 	CauseDisowned      Cause = "Disowned"
 	CauseHolderChanged Cause = "HolderChanged"
+	CauseForgotten     Cause = "Forgotten"
 	CauseCancelled     Cause = "CancelledByPerson"
 	CauseAppealed      Cause = "AppealedByPerson"
 	CauseReplayed      Cause = "Replayed"
@@ -57,6 +58,7 @@ func Moves() []Move {
 		{CauseAbandon, ByHub, waiting, []State{Abandoned}, true},
 		{CauseDisowned, ByHub, open, []State{Abandoned}, true},
 		{CauseHolderChanged, ByHub, waiting, []State{Cancelled}, false},
+		{CauseForgotten, ByHub, []State{InReview, ActionRequired}, []State{Cancelled}, false},
 		{CauseCancelled, ByPerson, []State{Queued}, []State{Cancelled}, false},
 		{CauseAppealed, ByPerson, []State{Refused}, []State{Appealed}, false},
 		{CauseReplayed, ByOperator, []State{Abandoned}, []State{Queued}, false},

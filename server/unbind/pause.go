@@ -32,11 +32,11 @@ func (d *Dispatcher) SetPaused(on bool) {
 // UnderWay is how many attempts are being made. A round of claims that may still
 // begin some counts as one.
 func (d *Dispatcher) UnderWay() int {
-	n := int(d.pause.claiming.Load()) // first: what it begins is in busy before it ends
+	n := int(d.pause.claiming.Load()) // first: what it begins counts as busy before it ends
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, one := range d.busy {
-		n += one
+	for _, l := range d.lanes {
+		n += l.busy
 	}
 	return n
 }

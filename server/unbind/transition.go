@@ -79,6 +79,14 @@ func HolderChanged(now time.Time) Transition {
 	return Transition{cause: CauseHolderChanged, to: Cancelled, time: now, reason: "HOLDER_CHANGED"}
 }
 
+// Forgotten ends an order that the platform took and does not know any more, and
+// whose person does not hold the number any more: it must not be sent again.
+func Forgotten(now time.Time) Transition {
+	t := HolderChanged(now)
+	t.cause = CauseForgotten
+	return t
+}
+
 // HolderUnknown puts an order off because the carrier could not be asked.
 func HolderUnknown(now, next time.Time) Transition {
 	return Transition{cause: CauseHolderUnknown, time: now, next: next, reason: "HOLDER_UNCHECKED"}

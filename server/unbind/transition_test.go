@@ -72,6 +72,7 @@ var moves = []struct {
 	{"too old", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Abandon(a, "TOO_OLD") }), []unbind.State{queued, appealed}, abandoned, nil},
 	{"already exists", byHub(unbind.Disowned), open, abandoned, nil},
 	{"holder changed", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.HolderChanged(a.Ended) }), []unbind.State{queued, appealed}, cancelled, nil},
+	{"forgotten", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Forgotten(a.Ended) }), []unbind.State{review, action}, cancelled, nil},
 	{"cancelled by person", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.CancelledByPerson(a.Ended) }), []unbind.State{queued}, cancelled, nil},
 	{"appealed by person", byHub(func(a unbind.Attempt) unbind.Transition {
 		return unbind.AppealedByPerson(a.Ended, a.Ended.Add(time.Hour))

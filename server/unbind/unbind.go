@@ -272,6 +272,34 @@ func (s *Service) Cancel(ctx context.Context, subject phone.Subject, id string) 
 	return o, nil
 }
 
+// Appeal opens the person's refused order again, due anew. nth says which appeal
+// this is, from 1: an order that was appealed so often already is returned as it
+// is, so that a repeat, whose first answer was lost, is never a second appeal. 0
+// stands for the next one.
+//
+// Errors: fault.UnbindNotFound, those of MayAppeal.
+func (s *Service) Appeal(ctx context.Context, subject phone.Subject, id string, nth int) (Order, error) {
+	if nth != 0 {
+		o, err := s.o.Orders.Order(ctx, subject, id)
+		switch {
+		case err != nil || o.Appeals >= nth:
+			return o, err
+		case nth > MaxAppeals:
+			return Order{}, fault.AppealLimit.New()
+		case nth > o.Appeals+1:
+			return Order{}, fault.NotRefused.New() // nobody has decided on the appeal before
+		}
+	}
+	now := s.o.Now()
+	o, err := s.o.Orders.Appeal(ctx, subject, id, AppealedByPerson(now, s.o.DueTime(now)))
+	if err != nil {
+		return Order{}, fmt.Errorf("appeal: %w", err)
+	}
+	s.watches.Changed(id)
+	s.Wake()
+	return o, nil
+}
+
 // List returns the person's orders, newest first.
 func (s *Service) List(ctx context.Context, subject phone.Subject, before string, limit int) ([]Order, error) {
 	return s.o.Orders.OrdersOf(ctx, subject, before, limit)

@@ -72,14 +72,19 @@ func (f *flood) fill(size int) error {
 // Describe is sound.
 func (f *flood) Describe(context.Context, *connectorv1.DescribeRequest) (*connectorv1.DescribeResponse, error) {
 	return &connectorv1.DescribeResponse{
-		PlatformId: f.id, Functions: []connectorv1.Function{connectorv1.Function_FUNCTION_LOOKUP},
-		MaxBatch: 64, ProtocolVersion: "1.0", StreamBindings: true,
+		PlatformId: f.id, Functions: []connectorv1.Function{connectorv1.Function_FUNCTION_LOOKUP, connectorv1.Function_FUNCTION_UNBIND},
+		UnbindMode: connectorv1.UnbindMode_UNBIND_MODE_SYNC, MaxBatch: 64, ProtocolVersion: "1.0", StreamBindings: true,
 	}, nil
 }
 
 // LookupBindings answers with what the codec pours in.
 func (f *flood) LookupBindings(context.Context, *connectorv1.LookupBindingsRequest) (*connectorv1.LookupBindingsResponse, error) {
 	return &connectorv1.LookupBindingsResponse{}, nil
+}
+
+// RequestUnbind does the same.
+func (f *flood) RequestUnbind(context.Context, *connectorv1.RequestUnbindRequest) (*connectorv1.RequestUnbindResponse, error) {
+	return &connectorv1.RequestUnbindResponse{}, nil
 }
 
 // StreamBindings answers the first question for as long as the hub listens.
@@ -107,7 +112,7 @@ func (c floodCodec) Marshal(v any) (mem.BufferSlice, error) {
 		return c.CodecV2.Marshal(v)
 	}
 	switch v.(type) {
-	case *connectorv1.LookupBindingsResponse:
+	case *connectorv1.LookupBindingsResponse, *connectorv1.RequestUnbindResponse:
 		return mem.BufferSlice{mem.SliceBuffer(b.answer)}, nil
 	case *connectorv1.StreamBindingsResponse:
 		return mem.BufferSlice{mem.SliceBuffer(b.frame)}, nil

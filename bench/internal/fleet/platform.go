@@ -156,3 +156,20 @@ func (p *platform) delay(b *Behaviour) time.Duration {
 	}
 	return b.Delay
 }
+
+// Unbind ends an order after the delay in force.
+func (p *platform) Unbind(ctx context.Context, _ sdk.Order) (sdk.Outcome, error) {
+	b := p.now.Load()
+	if b.Mode == Silent {
+		<-ctx.Done()
+		return sdk.Outcome{}, ctx.Err()
+	}
+	timer := time.NewTimer(p.delay(b))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return sdk.Completed(), nil
+	case <-ctx.Done():
+		return sdk.Outcome{}, ctx.Err()
+	}
+}

@@ -31,6 +31,7 @@ type Store struct {
 
 	leases leases
 	run    int64 // how often the file was opened
+	tell   Notice
 }
 
 // Option changes how a file is opened.
@@ -40,21 +41,28 @@ type Option func(*Store)
 // time that the file has noted.
 func WithClock(c *clock.Clock) Option { return func(s *Store) { s.clock = c } }
 
+// WithNotice tells what a long start does.
+func WithNotice(tell Notice) Option { return func(s *Store) { s.tell = tell } }
+
 func newStore(keys *seal.Keys, options []Option) *Store {
-	s := &Store{keys: keys}
+	s := &Store{keys: keys, tell: func(string, ...any) {}}
 	for _, o := range options {
 		o(s)
 	}
 	return s
 }
 
-// Open opens or makes the file. Personal fields are sealed with keys.
+// Open opens or makes the file. Personal fields are sealed with keys. A file of an
+// older layout is migrated first.
 //
 // Errors: the file is in use by another process, is newer than this program, or
-// was sealed with other keys; *clock.AheadError, before anything is written.
+// was sealed with other keys; there is no room for a migration; *clock.AheadError, before anything is written.
 func Open(path string, keys *seal.Keys, options ...Option) (*Store, error) {
 	s := newStore(keys, options)
-	var err error
+	err := migrate(path, keys, true, s.tell)
+	if err != nil {
+		return nil, err
+	}
 	if s.db, err = group.Open(path, group.Options{Buckets: allBuckets(), Growing: growing(), Begin: s.begin, Settle: settle}); err != nil {
 		return nil, err
 	}
@@ -121,6 +129,9 @@ func (s *Store) Close() error {
 
 // Broken is closed when a commit failed. The process must end then.
 func (s *Store) Broken() <-chan struct{} { return s.db.Broken() }
+
+// Failure is what the system said when the commit failed; nil as long as none did.
+func (s *Store) Failure() error { return s.db.Failure() }
 
 // load reads a record; false where there is none.
 func load(tx *group.Tx, bucket, k []byte, m proto.Message) (bool, error) {

@@ -43,10 +43,10 @@ func (l *leases) liveLocked(id string, now time.Time) bool {
 }
 
 // takeLocked leases the order and returns the token.
-func (l *leases) takeLocked(id string, new lease) uint64 {
+func (l *leases) takeLocked(id string, fresh lease) uint64 {
 	l.last++
-	new.token = l.last
-	l.by[id] = new
+	fresh.token = l.last
+	l.by[id] = fresh
 	return l.last
 }
 

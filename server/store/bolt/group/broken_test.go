@@ -48,6 +48,9 @@ func TestNothingGoesOnAfterAFailedCommit(t *testing.T) {
 		default:
 			t.Error("the file does not say that it is broken")
 		}
+		if err := db.Failure(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("it says that it broke by %v", err)
+		}
 		wantFailed(t, db.Update(t.Context(), put("later", "v")))
 		wantFailed(t, db.View(t.Context(), func(*Tx) error { t.Error("a read went on"); return nil }))
 		if err := db.Close(); errors.Is(err, fault.StoreFailed) || err == nil {

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	bbolt "go.etcd.io/bbolt"
+
 	"github.com/tongcha/tongcha/server/fault"
 )
 
@@ -81,6 +83,7 @@ func (db *DB) Update(ctx context.Context, verb func(*Tx) error) error {
 // its commit makes the next group.
 func (db *DB) run() {
 	defer close(db.done)
+	pin()
 	for {
 		var first *writer
 		select {
@@ -111,6 +114,7 @@ func (db *DB) next() *writer {
 func (db *DB) serve(first *writer) bool {
 	group, err := db.gather(first)
 	if err != nil {
+		db.failure = err
 		err = fault.StoreFailed.Wrap(fmt.Errorf("commit: %w", err))
 		close(db.broken)
 	}
@@ -151,13 +155,20 @@ func (db *DB) gather(first *writer) ([]*writer, error) {
 	if tx.wrote == 0 {
 		return group, raw.Rollback()
 	}
-	if err := raw.Commit(); err != nil {
+	if err := db.commit(raw); err != nil {
 		_ = raw.Rollback() // bbolt has done so; where it has not, Close would wait for ever
 		return group, err
 	}
 	db.commits.Add(1)
 	db.verbs.Add(int64(len(group)))
 	return group, nil
+}
+
+func (db *DB) commit(raw *bbolt.Tx) error {
+	if err := db.room.keep(raw.Size()); err != nil {
+		return err
+	}
+	return db.durable.commit(raw.ID(), raw.Commit)
 }
 
 // settle writes what the verbs of the group noted, in their transaction.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,10 @@ type DB struct {
 	stopOnce sync.Once
 	broken   chan struct{} // closed by the committer
 	done     chan struct{} // closed when the committer has ended
+	failure  error         // why broken is closed; set before that
+
+	durable durable
+	room    reserve // of the committer alone
 
 	commits, verbs atomic.Int64
 }
@@ -53,43 +59,71 @@ type Options struct {
 // runs Begin, all in one transaction: a file that Begin refuses is left as it
 // was.
 //
-// Errors: the file is in use by another process; Begin's own.
+// Errors: the file is in use by another process; Begin's own; fault.StoreFailed
+// where the commit failed.
 func Open(path string, o Options) (*DB, error) { return open(path, o, options()) }
 
 // options leave the list of free pages out of the file: written with every
 // commit it costs more than all else in a file that once was larger. Which pages
 // are free follows from those that are not, and opening finds out, by reading
 // the live part of the file.
+//
+// The memory map, which takes addresses and no memory, is made larger than the file
+// will be: to enlarge it a writer, and with it everybody, would have to wait for
+// all who read, of whom a backup may be one.
 func options() *bbolt.Options {
-	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
+	return &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, InitialMmapSize: min(64<<30, math.MaxInt/4)}
 }
 
 func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
+	before, _ := os.Stat(path)
+	fresh := isFresh(path)
 	file, err := bbolt.Open(path, 0o600, raw)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("store: %s is in use by another hub; stop that one first", path)
 	}
 	if err != nil {
+		if fresh {
+			_ = os.Remove(path) // half of a first page would keep every later start out
+		}
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
 	}
-	err = file.Update(func(raw *bbolt.Tx) error {
-		for _, b := range o.Buckets {
-			if _, err := raw.CreateBucketIfNotExists(b); err != nil {
-				return fmt.Errorf("store: make bucket %s: %w", b, err)
-			}
-		}
-		return o.Begin(&Tx{raw: raw, growing: o.Growing})
-	})
+	if err := stillNamed(path, before); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	db := &DB{
+		o: o, bolt: file, queue: make(chan *writer), room: reserve{path: path},
+		stop: make(chan struct{}), broken: make(chan struct{}), done: make(chan struct{}),
+	}
+	err = db.begin()
+	if err == nil && fresh {
+		err = syncFolder(path)
+	}
 	if err != nil {
 		_ = file.Close()
 		return nil, err
 	}
-	db := &DB{
-		o: o, bolt: file, queue: make(chan *writer),
-		stop: make(chan struct{}), broken: make(chan struct{}), done: make(chan struct{}),
-	}
 	go db.run()
 	return db, nil
+}
+
+// begin makes the buckets and runs Begin.
+func (db *DB) begin() error {
+	var refused error
+	err := db.bolt.Update(func(raw *bbolt.Tx) error {
+		db.durable.last.Store(int64(raw.ID()))
+		for _, b := range db.o.Buckets {
+			if _, err := raw.CreateBucketIfNotExists(b); err != nil {
+				return fmt.Errorf("store: make bucket %s: %w", b, err)
+			}
+		}
+		refused = db.o.Begin(&Tx{raw: raw, growing: db.o.Growing})
+		return refused
+	})
+	if err != nil && refused == nil {
+		return fault.StoreFailed.Wrap(fmt.Errorf("store: first commit: %w", err))
+	}
+	return err
 }
 
 // Close lets those finish who wait already, refuses all others, and closes the
@@ -106,15 +140,35 @@ func (db *DB) Close() error {
 // Broken is closed when a commit failed. The process must end then.
 func (db *DB) Broken() <-chan struct{} { return db.broken }
 
+// Failure is why the file is broken, as the system put it; nil while it is not.
+func (db *DB) Failure() error {
+	select {
+	case <-db.broken:
+		return db.failure
+	default:
+		return nil
+	}
+}
+
 // View runs read in a transaction of its own, beside all writers; it sees what
-// was committed when it began.
+// was committed when it began. Where that is not on disk yet, View waits until it
+// is, so that nobody is told what a failing disk takes back.
+//
+// Errors: read's own; fault.StoreFailed, when the file is closed or broken.
 func (db *DB) View(ctx context.Context, read func(*Tx) error) error {
 	if err := db.refusal(ctx); err != nil {
 		return err
 	}
-	err := db.bolt.View(func(raw *bbolt.Tx) error { return read(&Tx{raw: raw}) })
+	saw := 0
+	err := db.bolt.View(func(raw *bbolt.Tx) error {
+		saw = raw.ID()
+		return read(&Tx{raw: raw})
+	})
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) { // closed meanwhile
 		return fault.StoreFailed.Wrap(err)
+	}
+	if !db.durable.reached(saw) {
+		return fault.StoreFailed.New()
 	}
 	return err
 }

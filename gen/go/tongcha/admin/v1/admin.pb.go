@@ -58,7 +58,9 @@ type Platform struct {
 	// Why it is suspended.
 	SuspendReason string `protobuf:"bytes,14,opt,name=suspend_reason,json=suspendReason,proto3" json:"suspend_reason,omitempty"`
 	// How busy it is; absent for one that hasn't joined.
-	Load          *PlatformLoad `protobuf:"bytes,15,opt,name=load,proto3" json:"load,omitempty"`
+	Load *PlatformLoad `protobuf:"bytes,15,opt,name=load,proto3" json:"load,omitempty"`
+	// How orders go to it; absent for one that hasn't joined.
+	Orders        *OrderFlow `protobuf:"bytes,16,opt,name=orders,proto3" json:"orders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +200,105 @@ func (x *Platform) GetLoad() *PlatformLoad {
 	return nil
 }
 
+func (x *Platform) GetOrders() *OrderFlow {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+// OrderFlow is how orders go to a platform, as the hub sees it.
+type OrderFlow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "CLOSED", "OPEN" (it gave no answer and its orders wait) or "HALF_OPEN" (one
+	// order was let through and decides).
+	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// Where the breaker is open: when the next order may go.
+	BreakerUntil *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=breaker_until,json=breakerUntil,proto3" json:"breaker_until,omitempty"`
+	// Calls in a row that gave no answer.
+	Failed int32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Attempts under way.
+	UnderWay int32 `protobuf:"varint,4,opt,name=under_way,json=underWay,proto3" json:"under_way,omitempty"`
+	// How many attempts may be under way at once.
+	Places int32 `protobuf:"varint,5,opt,name=places,proto3" json:"places,omitempty"`
+	// How many attempts may begin in a second, on average.
+	PerSecond     float64 `protobuf:"fixed64,6,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderFlow) Reset() {
+	*x = OrderFlow{}
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderFlow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderFlow) ProtoMessage() {}
+
+func (x *OrderFlow) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderFlow.ProtoReflect.Descriptor instead.
+func (*OrderFlow) Descriptor() ([]byte, []int) {
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OrderFlow) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *OrderFlow) GetBreakerUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BreakerUntil
+	}
+	return nil
+}
+
+func (x *OrderFlow) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *OrderFlow) GetUnderWay() int32 {
+	if x != nil {
+		return x.UnderWay
+	}
+	return 0
+}
+
+func (x *OrderFlow) GetPlaces() int32 {
+	if x != nil {
+		return x.Places
+	}
+	return 0
+}
+
+func (x *OrderFlow) GetPerSecond() float64 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
 // PlatformLoad is how busy a platform is, as the hub sees it.
 type PlatformLoad struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -229,7 +330,7 @@ type PlatformLoad struct {
 
 func (x *PlatformLoad) Reset() {
 	*x = PlatformLoad{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +342,7 @@ func (x *PlatformLoad) String() string {
 func (*PlatformLoad) ProtoMessage() {}
 
 func (x *PlatformLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +355,7 @@ func (x *PlatformLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlatformLoad.ProtoReflect.Descriptor instead.
 func (*PlatformLoad) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PlatformLoad) GetBreaker() string {
@@ -344,7 +445,7 @@ type AddPlatformRequest struct {
 
 func (x *AddPlatformRequest) Reset() {
 	*x = AddPlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +457,7 @@ func (x *AddPlatformRequest) String() string {
 func (*AddPlatformRequest) ProtoMessage() {}
 
 func (x *AddPlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +470,7 @@ func (x *AddPlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPlatformRequest.ProtoReflect.Descriptor instead.
 func (*AddPlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AddPlatformRequest) GetPlatformId() string {
@@ -411,7 +512,7 @@ type AddPlatformResponse struct {
 
 func (x *AddPlatformResponse) Reset() {
 	*x = AddPlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +524,7 @@ func (x *AddPlatformResponse) String() string {
 func (*AddPlatformResponse) ProtoMessage() {}
 
 func (x *AddPlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +537,7 @@ func (x *AddPlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddPlatformResponse.ProtoReflect.Descriptor instead.
 func (*AddPlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AddPlatformResponse) GetPlatform() *Platform {
@@ -455,7 +556,7 @@ type ListPlatformsRequest struct {
 
 func (x *ListPlatformsRequest) Reset() {
 	*x = ListPlatformsRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +568,7 @@ func (x *ListPlatformsRequest) String() string {
 func (*ListPlatformsRequest) ProtoMessage() {}
 
 func (x *ListPlatformsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +581,7 @@ func (x *ListPlatformsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlatformsRequest.ProtoReflect.Descriptor instead.
 func (*ListPlatformsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 // ListPlatformsResponse lists the catalogue.
@@ -494,7 +595,7 @@ type ListPlatformsResponse struct {
 
 func (x *ListPlatformsResponse) Reset() {
 	*x = ListPlatformsResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +607,7 @@ func (x *ListPlatformsResponse) String() string {
 func (*ListPlatformsResponse) ProtoMessage() {}
 
 func (x *ListPlatformsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +620,7 @@ func (x *ListPlatformsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlatformsResponse.ProtoReflect.Descriptor instead.
 func (*ListPlatformsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListPlatformsResponse) GetPlatforms() []*Platform {
@@ -540,7 +641,7 @@ type GetPlatformRequest struct {
 
 func (x *GetPlatformRequest) Reset() {
 	*x = GetPlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +653,7 @@ func (x *GetPlatformRequest) String() string {
 func (*GetPlatformRequest) ProtoMessage() {}
 
 func (x *GetPlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +666,7 @@ func (x *GetPlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlatformRequest.ProtoReflect.Descriptor instead.
 func (*GetPlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetPlatformRequest) GetPlatformId() string {
@@ -586,7 +687,7 @@ type GetPlatformResponse struct {
 
 func (x *GetPlatformResponse) Reset() {
 	*x = GetPlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +699,7 @@ func (x *GetPlatformResponse) String() string {
 func (*GetPlatformResponse) ProtoMessage() {}
 
 func (x *GetPlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +712,7 @@ func (x *GetPlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlatformResponse.ProtoReflect.Descriptor instead.
 func (*GetPlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetPlatformResponse) GetPlatform() *Platform {
@@ -634,7 +735,7 @@ type SuspendPlatformRequest struct {
 
 func (x *SuspendPlatformRequest) Reset() {
 	*x = SuspendPlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +747,7 @@ func (x *SuspendPlatformRequest) String() string {
 func (*SuspendPlatformRequest) ProtoMessage() {}
 
 func (x *SuspendPlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +760,7 @@ func (x *SuspendPlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPlatformRequest.ProtoReflect.Descriptor instead.
 func (*SuspendPlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SuspendPlatformRequest) GetPlatformId() string {
@@ -687,7 +788,7 @@ type SuspendPlatformResponse struct {
 
 func (x *SuspendPlatformResponse) Reset() {
 	*x = SuspendPlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +800,7 @@ func (x *SuspendPlatformResponse) String() string {
 func (*SuspendPlatformResponse) ProtoMessage() {}
 
 func (x *SuspendPlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +813,7 @@ func (x *SuspendPlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendPlatformResponse.ProtoReflect.Descriptor instead.
 func (*SuspendPlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SuspendPlatformResponse) GetPlatform() *Platform {
@@ -733,7 +834,7 @@ type ResumePlatformRequest struct {
 
 func (x *ResumePlatformRequest) Reset() {
 	*x = ResumePlatformRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +846,7 @@ func (x *ResumePlatformRequest) String() string {
 func (*ResumePlatformRequest) ProtoMessage() {}
 
 func (x *ResumePlatformRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +859,7 @@ func (x *ResumePlatformRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePlatformRequest.ProtoReflect.Descriptor instead.
 func (*ResumePlatformRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResumePlatformRequest) GetPlatformId() string {
@@ -779,7 +880,7 @@ type ResumePlatformResponse struct {
 
 func (x *ResumePlatformResponse) Reset() {
 	*x = ResumePlatformResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +892,7 @@ func (x *ResumePlatformResponse) String() string {
 func (*ResumePlatformResponse) ProtoMessage() {}
 
 func (x *ResumePlatformResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +905,7 @@ func (x *ResumePlatformResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePlatformResponse.ProtoReflect.Descriptor instead.
 func (*ResumePlatformResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResumePlatformResponse) GetPlatform() *Platform {
@@ -827,7 +928,7 @@ type IssueCertificateRequest struct {
 
 func (x *IssueCertificateRequest) Reset() {
 	*x = IssueCertificateRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +940,7 @@ func (x *IssueCertificateRequest) String() string {
 func (*IssueCertificateRequest) ProtoMessage() {}
 
 func (x *IssueCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[12]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +953,7 @@ func (x *IssueCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueCertificateRequest.ProtoReflect.Descriptor instead.
 func (*IssueCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IssueCertificateRequest) GetRole() string {
@@ -888,7 +989,7 @@ type IssueCertificateResponse struct {
 
 func (x *IssueCertificateResponse) Reset() {
 	*x = IssueCertificateResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1001,7 @@ func (x *IssueCertificateResponse) String() string {
 func (*IssueCertificateResponse) ProtoMessage() {}
 
 func (x *IssueCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1014,7 @@ func (x *IssueCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueCertificateResponse.ProtoReflect.Descriptor instead.
 func (*IssueCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IssueCertificateResponse) GetCertificatePem() []byte {
@@ -996,7 +1097,7 @@ type Unbind struct {
 
 func (x *Unbind) Reset() {
 	*x = Unbind{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1109,7 @@ func (x *Unbind) String() string {
 func (*Unbind) ProtoMessage() {}
 
 func (x *Unbind) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1122,7 @@ func (x *Unbind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unbind.ProtoReflect.Descriptor instead.
 func (*Unbind) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Unbind) GetUnbindId() string {
@@ -1170,7 +1271,7 @@ type UnbindHistory struct {
 
 func (x *UnbindHistory) Reset() {
 	*x = UnbindHistory{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1283,7 @@ func (x *UnbindHistory) String() string {
 func (*UnbindHistory) ProtoMessage() {}
 
 func (x *UnbindHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1296,7 @@ func (x *UnbindHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindHistory.ProtoReflect.Descriptor instead.
 func (*UnbindHistory) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UnbindHistory) GetState() string {
@@ -1248,7 +1349,7 @@ type ListUnbindsRequest struct {
 
 func (x *ListUnbindsRequest) Reset() {
 	*x = ListUnbindsRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1361,7 @@ func (x *ListUnbindsRequest) String() string {
 func (*ListUnbindsRequest) ProtoMessage() {}
 
 func (x *ListUnbindsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1374,7 @@ func (x *ListUnbindsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnbindsRequest.ProtoReflect.Descriptor instead.
 func (*ListUnbindsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListUnbindsRequest) GetPlatformId() string {
@@ -1308,7 +1409,7 @@ type ListUnbindsResponse struct {
 
 func (x *ListUnbindsResponse) Reset() {
 	*x = ListUnbindsResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1421,7 @@ func (x *ListUnbindsResponse) String() string {
 func (*ListUnbindsResponse) ProtoMessage() {}
 
 func (x *ListUnbindsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1434,7 @@ func (x *ListUnbindsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnbindsResponse.ProtoReflect.Descriptor instead.
 func (*ListUnbindsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListUnbindsResponse) GetUnbinds() []*Unbind {
@@ -1354,7 +1455,7 @@ type GetUnbindRequest struct {
 
 func (x *GetUnbindRequest) Reset() {
 	*x = GetUnbindRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1467,7 @@ func (x *GetUnbindRequest) String() string {
 func (*GetUnbindRequest) ProtoMessage() {}
 
 func (x *GetUnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1480,7 @@ func (x *GetUnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnbindRequest.ProtoReflect.Descriptor instead.
 func (*GetUnbindRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetUnbindRequest) GetUnbindId() string {
@@ -1400,7 +1501,7 @@ type GetUnbindResponse struct {
 
 func (x *GetUnbindResponse) Reset() {
 	*x = GetUnbindResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1513,7 @@ func (x *GetUnbindResponse) String() string {
 func (*GetUnbindResponse) ProtoMessage() {}
 
 func (x *GetUnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1526,7 @@ func (x *GetUnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUnbindResponse.ProtoReflect.Descriptor instead.
 func (*GetUnbindResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetUnbindResponse) GetUnbind() *Unbind {
@@ -1444,7 +1545,7 @@ type GetQueueStatsRequest struct {
 
 func (x *GetQueueStatsRequest) Reset() {
 	*x = GetQueueStatsRequest{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1557,7 @@ func (x *GetQueueStatsRequest) String() string {
 func (*GetQueueStatsRequest) ProtoMessage() {}
 
 func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1570,7 @@ func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 // GetQueueStatsResponse tells how the queue stands.
@@ -1485,7 +1586,7 @@ type GetQueueStatsResponse struct {
 
 func (x *GetQueueStatsResponse) Reset() {
 	*x = GetQueueStatsResponse{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1598,7 @@ func (x *GetQueueStatsResponse) String() string {
 func (*GetQueueStatsResponse) ProtoMessage() {}
 
 func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1611,7 @@ func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsResponse) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetQueueStatsResponse) GetPlatforms() []*QueueStats {
@@ -1544,7 +1645,7 @@ type QueuePause struct {
 
 func (x *QueuePause) Reset() {
 	*x = QueuePause{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1657,7 @@ func (x *QueuePause) String() string {
 func (*QueuePause) ProtoMessage() {}
 
 func (x *QueuePause) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1670,7 @@ func (x *QueuePause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueuePause.ProtoReflect.Descriptor instead.
 func (*QueuePause) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *QueuePause) GetPlatformId() string {
@@ -1620,14 +1721,16 @@ type QueueStats struct {
 	// Given up.
 	Abandoned int32 `protobuf:"varint,8,opt,name=abandoned,proto3" json:"abandoned,omitempty"`
 	// Taken back.
-	Cancelled     int32 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Cancelled int32 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// How orders go to it.
+	Flow          *OrderFlow `protobuf:"bytes,10,opt,name=flow,proto3" json:"flow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueueStats) Reset() {
 	*x = QueueStats{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1742,7 @@ func (x *QueueStats) String() string {
 func (*QueueStats) ProtoMessage() {}
 
 func (x *QueueStats) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1755,7 @@ func (x *QueueStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStats.ProtoReflect.Descriptor instead.
 func (*QueueStats) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *QueueStats) GetPlatformId() string {
@@ -1718,11 +1821,18 @@ func (x *QueueStats) GetCancelled() int32 {
 	return 0
 }
 
+func (x *QueueStats) GetFlow() *OrderFlow {
+	if x != nil {
+		return x.Flow
+	}
+	return nil
+}
+
 var File_tongcha_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1ctongcha/admin/v1/admin.proto\x12\x10tongcha.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n" +
+	"\x1ctongcha/admin/v1/admin.proto\x12\x10tongcha.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x04\n" +
 	"\bPlatform\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12!\n" +
@@ -1741,7 +1851,16 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\x0elast_seen_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\flastSeenTime\x12\x1a\n" +
 	"\bproducts\x18\r \x03(\tR\bproducts\x12%\n" +
 	"\x0esuspend_reason\x18\x0e \x01(\tR\rsuspendReason\x122\n" +
-	"\x04load\x18\x0f \x01(\v2\x1e.tongcha.admin.v1.PlatformLoadR\x04load\"\xd4\x02\n" +
+	"\x04load\x18\x0f \x01(\v2\x1e.tongcha.admin.v1.PlatformLoadR\x04load\x123\n" +
+	"\x06orders\x18\x10 \x01(\v2\x1b.tongcha.admin.v1.OrderFlowR\x06orders\"\xd2\x01\n" +
+	"\tOrderFlow\x12\x18\n" +
+	"\abreaker\x18\x01 \x01(\tR\abreaker\x12?\n" +
+	"\rbreaker_until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\fbreakerUntil\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\x05R\x06failed\x12\x1b\n" +
+	"\tunder_way\x18\x04 \x01(\x05R\bunderWay\x12\x16\n" +
+	"\x06places\x18\x05 \x01(\x05R\x06places\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x06 \x01(\x01R\tperSecond\"\xd4\x02\n" +
 	"\fPlatformLoad\x12\x18\n" +
 	"\abreaker\x18\x01 \x01(\tR\abreaker\x12?\n" +
 	"\rbreaker_until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\fbreakerUntil\x12\x1c\n" +
@@ -1845,7 +1964,7 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"pause_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
-	"\x02by\x18\x04 \x01(\tR\x02by\"\x8a\x02\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\xbb\x02\n" +
 	"\n" +
 	"QueueStats\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
@@ -1857,7 +1976,9 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\tcompleted\x18\x06 \x01(\x05R\tcompleted\x12\x18\n" +
 	"\arefused\x18\a \x01(\x05R\arefused\x12\x1c\n" +
 	"\tabandoned\x18\b \x01(\x05R\tabandoned\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\x05R\tcancelled2\xf4\x06\n" +
+	"\tcancelled\x18\t \x01(\x05R\tcancelled\x12/\n" +
+	"\x04flow\x18\n" +
+	" \x01(\v2\x1b.tongcha.admin.v1.OrderFlowR\x04flow2\xf4\x06\n" +
 	"\fAdminService\x12Z\n" +
 	"\vAddPlatform\x12$.tongcha.admin.v1.AddPlatformRequest\x1a%.tongcha.admin.v1.AddPlatformResponse\x12`\n" +
 	"\rListPlatforms\x12&.tongcha.admin.v1.ListPlatformsRequest\x1a'.tongcha.admin.v1.ListPlatformsResponse\x12Z\n" +
@@ -1883,81 +2004,85 @@ func file_tongcha_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_tongcha_admin_v1_admin_proto_rawDescData
 }
 
-var file_tongcha_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tongcha_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_tongcha_admin_v1_admin_proto_goTypes = []any{
 	(*Platform)(nil),                 // 0: tongcha.admin.v1.Platform
-	(*PlatformLoad)(nil),             // 1: tongcha.admin.v1.PlatformLoad
-	(*AddPlatformRequest)(nil),       // 2: tongcha.admin.v1.AddPlatformRequest
-	(*AddPlatformResponse)(nil),      // 3: tongcha.admin.v1.AddPlatformResponse
-	(*ListPlatformsRequest)(nil),     // 4: tongcha.admin.v1.ListPlatformsRequest
-	(*ListPlatformsResponse)(nil),    // 5: tongcha.admin.v1.ListPlatformsResponse
-	(*GetPlatformRequest)(nil),       // 6: tongcha.admin.v1.GetPlatformRequest
-	(*GetPlatformResponse)(nil),      // 7: tongcha.admin.v1.GetPlatformResponse
-	(*SuspendPlatformRequest)(nil),   // 8: tongcha.admin.v1.SuspendPlatformRequest
-	(*SuspendPlatformResponse)(nil),  // 9: tongcha.admin.v1.SuspendPlatformResponse
-	(*ResumePlatformRequest)(nil),    // 10: tongcha.admin.v1.ResumePlatformRequest
-	(*ResumePlatformResponse)(nil),   // 11: tongcha.admin.v1.ResumePlatformResponse
-	(*IssueCertificateRequest)(nil),  // 12: tongcha.admin.v1.IssueCertificateRequest
-	(*IssueCertificateResponse)(nil), // 13: tongcha.admin.v1.IssueCertificateResponse
-	(*Unbind)(nil),                   // 14: tongcha.admin.v1.Unbind
-	(*UnbindHistory)(nil),            // 15: tongcha.admin.v1.UnbindHistory
-	(*ListUnbindsRequest)(nil),       // 16: tongcha.admin.v1.ListUnbindsRequest
-	(*ListUnbindsResponse)(nil),      // 17: tongcha.admin.v1.ListUnbindsResponse
-	(*GetUnbindRequest)(nil),         // 18: tongcha.admin.v1.GetUnbindRequest
-	(*GetUnbindResponse)(nil),        // 19: tongcha.admin.v1.GetUnbindResponse
-	(*GetQueueStatsRequest)(nil),     // 20: tongcha.admin.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),    // 21: tongcha.admin.v1.GetQueueStatsResponse
-	(*QueuePause)(nil),               // 22: tongcha.admin.v1.QueuePause
-	(*QueueStats)(nil),               // 23: tongcha.admin.v1.QueueStats
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
+	(*OrderFlow)(nil),                // 1: tongcha.admin.v1.OrderFlow
+	(*PlatformLoad)(nil),             // 2: tongcha.admin.v1.PlatformLoad
+	(*AddPlatformRequest)(nil),       // 3: tongcha.admin.v1.AddPlatformRequest
+	(*AddPlatformResponse)(nil),      // 4: tongcha.admin.v1.AddPlatformResponse
+	(*ListPlatformsRequest)(nil),     // 5: tongcha.admin.v1.ListPlatformsRequest
+	(*ListPlatformsResponse)(nil),    // 6: tongcha.admin.v1.ListPlatformsResponse
+	(*GetPlatformRequest)(nil),       // 7: tongcha.admin.v1.GetPlatformRequest
+	(*GetPlatformResponse)(nil),      // 8: tongcha.admin.v1.GetPlatformResponse
+	(*SuspendPlatformRequest)(nil),   // 9: tongcha.admin.v1.SuspendPlatformRequest
+	(*SuspendPlatformResponse)(nil),  // 10: tongcha.admin.v1.SuspendPlatformResponse
+	(*ResumePlatformRequest)(nil),    // 11: tongcha.admin.v1.ResumePlatformRequest
+	(*ResumePlatformResponse)(nil),   // 12: tongcha.admin.v1.ResumePlatformResponse
+	(*IssueCertificateRequest)(nil),  // 13: tongcha.admin.v1.IssueCertificateRequest
+	(*IssueCertificateResponse)(nil), // 14: tongcha.admin.v1.IssueCertificateResponse
+	(*Unbind)(nil),                   // 15: tongcha.admin.v1.Unbind
+	(*UnbindHistory)(nil),            // 16: tongcha.admin.v1.UnbindHistory
+	(*ListUnbindsRequest)(nil),       // 17: tongcha.admin.v1.ListUnbindsRequest
+	(*ListUnbindsResponse)(nil),      // 18: tongcha.admin.v1.ListUnbindsResponse
+	(*GetUnbindRequest)(nil),         // 19: tongcha.admin.v1.GetUnbindRequest
+	(*GetUnbindResponse)(nil),        // 20: tongcha.admin.v1.GetUnbindResponse
+	(*GetQueueStatsRequest)(nil),     // 21: tongcha.admin.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),    // 22: tongcha.admin.v1.GetQueueStatsResponse
+	(*QueuePause)(nil),               // 23: tongcha.admin.v1.QueuePause
+	(*QueueStats)(nil),               // 24: tongcha.admin.v1.QueueStats
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
 }
 var file_tongcha_admin_v1_admin_proto_depIdxs = []int32{
-	24, // 0: tongcha.admin.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	24, // 1: tongcha.admin.v1.Platform.last_seen_time:type_name -> google.protobuf.Timestamp
-	1,  // 2: tongcha.admin.v1.Platform.load:type_name -> tongcha.admin.v1.PlatformLoad
-	24, // 3: tongcha.admin.v1.PlatformLoad.breaker_until:type_name -> google.protobuf.Timestamp
-	0,  // 4: tongcha.admin.v1.AddPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	0,  // 5: tongcha.admin.v1.ListPlatformsResponse.platforms:type_name -> tongcha.admin.v1.Platform
-	0,  // 6: tongcha.admin.v1.GetPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	0,  // 7: tongcha.admin.v1.SuspendPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	0,  // 8: tongcha.admin.v1.ResumePlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	24, // 9: tongcha.admin.v1.IssueCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
-	24, // 10: tongcha.admin.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
-	24, // 11: tongcha.admin.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
-	24, // 12: tongcha.admin.v1.Unbind.next_time:type_name -> google.protobuf.Timestamp
-	15, // 13: tongcha.admin.v1.Unbind.history:type_name -> tongcha.admin.v1.UnbindHistory
-	24, // 14: tongcha.admin.v1.Unbind.open_time:type_name -> google.protobuf.Timestamp
-	24, // 15: tongcha.admin.v1.Unbind.state_time:type_name -> google.protobuf.Timestamp
-	24, // 16: tongcha.admin.v1.Unbind.holder_check_time:type_name -> google.protobuf.Timestamp
-	24, // 17: tongcha.admin.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
-	14, // 18: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
-	14, // 19: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
-	23, // 20: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
-	22, // 21: tongcha.admin.v1.GetQueueStatsResponse.pauses:type_name -> tongcha.admin.v1.QueuePause
-	24, // 22: tongcha.admin.v1.QueuePause.pause_time:type_name -> google.protobuf.Timestamp
-	2,  // 23: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
-	4,  // 24: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
-	6,  // 25: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
-	8,  // 26: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
-	10, // 27: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
-	12, // 28: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
-	16, // 29: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
-	18, // 30: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
-	20, // 31: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
-	3,  // 32: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
-	5,  // 33: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
-	7,  // 34: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
-	9,  // 35: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
-	11, // 36: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
-	13, // 37: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
-	17, // 38: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
-	19, // 39: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
-	21, // 40: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
-	32, // [32:41] is the sub-list for method output_type
-	23, // [23:32] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	25, // 0: tongcha.admin.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	25, // 1: tongcha.admin.v1.Platform.last_seen_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: tongcha.admin.v1.Platform.load:type_name -> tongcha.admin.v1.PlatformLoad
+	1,  // 3: tongcha.admin.v1.Platform.orders:type_name -> tongcha.admin.v1.OrderFlow
+	25, // 4: tongcha.admin.v1.OrderFlow.breaker_until:type_name -> google.protobuf.Timestamp
+	25, // 5: tongcha.admin.v1.PlatformLoad.breaker_until:type_name -> google.protobuf.Timestamp
+	0,  // 6: tongcha.admin.v1.AddPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	0,  // 7: tongcha.admin.v1.ListPlatformsResponse.platforms:type_name -> tongcha.admin.v1.Platform
+	0,  // 8: tongcha.admin.v1.GetPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	0,  // 9: tongcha.admin.v1.SuspendPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	0,  // 10: tongcha.admin.v1.ResumePlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
+	25, // 11: tongcha.admin.v1.IssueCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 12: tongcha.admin.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
+	25, // 13: tongcha.admin.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
+	25, // 14: tongcha.admin.v1.Unbind.next_time:type_name -> google.protobuf.Timestamp
+	16, // 15: tongcha.admin.v1.Unbind.history:type_name -> tongcha.admin.v1.UnbindHistory
+	25, // 16: tongcha.admin.v1.Unbind.open_time:type_name -> google.protobuf.Timestamp
+	25, // 17: tongcha.admin.v1.Unbind.state_time:type_name -> google.protobuf.Timestamp
+	25, // 18: tongcha.admin.v1.Unbind.holder_check_time:type_name -> google.protobuf.Timestamp
+	25, // 19: tongcha.admin.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
+	15, // 20: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
+	15, // 21: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
+	24, // 22: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
+	23, // 23: tongcha.admin.v1.GetQueueStatsResponse.pauses:type_name -> tongcha.admin.v1.QueuePause
+	25, // 24: tongcha.admin.v1.QueuePause.pause_time:type_name -> google.protobuf.Timestamp
+	1,  // 25: tongcha.admin.v1.QueueStats.flow:type_name -> tongcha.admin.v1.OrderFlow
+	3,  // 26: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
+	5,  // 27: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
+	7,  // 28: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
+	9,  // 29: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
+	11, // 30: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
+	13, // 31: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
+	17, // 32: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
+	19, // 33: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
+	21, // 34: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
+	4,  // 35: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
+	6,  // 36: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
+	8,  // 37: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
+	10, // 38: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
+	12, // 39: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
+	14, // 40: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
+	18, // 41: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
+	20, // 42: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
+	22, // 43: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_admin_v1_admin_proto_init() }
@@ -1965,15 +2090,15 @@ func file_tongcha_admin_v1_admin_proto_init() {
 	if File_tongcha_admin_v1_admin_proto != nil {
 		return
 	}
-	file_tongcha_admin_v1_admin_proto_msgTypes[1].OneofWrappers = []any{}
-	file_tongcha_admin_v1_admin_proto_msgTypes[15].OneofWrappers = []any{}
+	file_tongcha_admin_v1_admin_proto_msgTypes[2].OneofWrappers = []any{}
+	file_tongcha_admin_v1_admin_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_admin_v1_admin_proto_rawDesc), len(file_tongcha_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -324,7 +324,7 @@ func (UnbindReason) EnumDescriptor() ([]byte, []int) {
 }
 
 // UnbindState is where an order stands at the platform. States only move
-// forward; COMPLETED and REFUSED are final.
+// forward; COMPLETED is final, and REFUSED until the person appeals.
 type UnbindState int32
 
 const (
@@ -336,7 +336,7 @@ const (
 	UnbindState_UNBIND_STATE_IN_REVIEW UnbindState = 2
 	// Done: none of the accounts is bound to the number any more.
 	UnbindState_UNBIND_STATE_COMPLETED UnbindState = 3
-	// Final: the platform won't do it. refusal_reason is required.
+	// Final unless appealed: the platform won't do it. refusal_reason is required.
 	UnbindState_UNBIND_STATE_REFUSED UnbindState = 4
 	// The person has to do something. action_url is required.
 	UnbindState_UNBIND_STATE_ACTION_REQUIRED UnbindState = 5
@@ -1359,7 +1359,12 @@ type RequestUnbindRequest struct {
 	// has one effect whatever the attempt.
 	Attempt int32 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Required. When the order is due; after that it is reported as overdue.
-	DueTime       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	DueTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
+	// Optional. How often the person has appealed against a refusal; 0 at first. A
+	// connector that refused this order with a smaller number decides again, on all
+	// of the request; one that doesn't know the field repeats its refusal. An effect
+	// still happens at most once.
+	Appeal        int32 `protobuf:"varint,8,opt,name=appeal,proto3" json:"appeal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1441,6 +1446,13 @@ func (x *RequestUnbindRequest) GetDueTime() *timestamppb.Timestamp {
 		return x.DueTime
 	}
 	return nil
+}
+
+func (x *RequestUnbindRequest) GetAppeal() int32 {
+	if x != nil {
+		return x.Appeal
+	}
+	return 0
 }
 
 // RequestUnbindResponse says where the order stands.
@@ -1948,7 +1960,7 @@ const file_tongcha_connector_v1_connector_proto_rawDesc = "" +
 	"\vaccount_ref\x18\x01 \x01(\tR\n" +
 	"accountRef\x12\x18\n" +
 	"\aproduct\x18\x02 \x01(\tR\aproduct\x12;\n" +
-	"\x06period\x18\x03 \x01(\x0e2#.tongcha.connector.v1.AccountPeriodR\x06period\"\xc3\x02\n" +
+	"\x06period\x18\x03 \x01(\x0e2#.tongcha.connector.v1.AccountPeriodR\x06period\"\xdb\x02\n" +
 	"\x14RequestUnbindRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12!\n" +
 	"\fphone_number\x18\x02 \x01(\tR\vphoneNumber\x12!\n" +
@@ -1956,7 +1968,8 @@ const file_tongcha_connector_v1_connector_proto_rawDesc = "" +
 	"\fbound_before\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vboundBefore\x12:\n" +
 	"\x06reason\x18\x05 \x01(\x0e2\".tongcha.connector.v1.UnbindReasonR\x06reason\x12\x18\n" +
 	"\aattempt\x18\x06 \x01(\x05R\aattempt\x125\n" +
-	"\bdue_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\"S\n" +
+	"\bdue_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\adueTime\x12\x16\n" +
+	"\x06appeal\x18\b \x01(\x05R\x06appeal\"S\n" +
 	"\x15RequestUnbindResponse\x12:\n" +
 	"\x06result\x18\x01 \x01(\v2\".tongcha.connector.v1.UnbindResultR\x06result\"-\n" +
 	"\x10GetUnbindRequest\x12\x19\n" +

@@ -92,7 +92,9 @@ type ConnectorServiceClient interface {
 	// RequestUnbind asks the platform to detach accounts from a number. It MUST
 	// be idempotent by order_id: however often it is called, the order has one
 	// effect, and a repeat returns where the order stands now. Detaching removes
-	// the number from the account; it MUST NOT delete the account or its data.
+	// the number from the account; it MUST NOT delete the account or its data. An
+	// order that was refused comes again with a higher appeal when the person
+	// appeals; the platform SHOULD decide anew then.
 	//
 	// Errors:
 	//
@@ -248,7 +250,9 @@ type ConnectorServiceServer interface {
 	// RequestUnbind asks the platform to detach accounts from a number. It MUST
 	// be idempotent by order_id: however often it is called, the order has one
 	// effect, and a repeat returns where the order stands now. Detaching removes
-	// the number from the account; it MUST NOT delete the account or its data.
+	// the number from the account; it MUST NOT delete the account or its data. An
+	// order that was refused comes again with a higher appeal when the person
+	// appeals; the platform SHOULD decide anew then.
 	//
 	// Errors:
 	//

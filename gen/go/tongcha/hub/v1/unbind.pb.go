@@ -657,6 +657,110 @@ func (x *CancelUnbindResponse) GetUnbind() *Unbind {
 	return nil
 }
 
+// AppealUnbindRequest names an order.
+type AppealUnbindRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The order's id.
+	UnbindId string `protobuf:"bytes,1,opt,name=unbind_id,json=unbindId,proto3" json:"unbind_id,omitempty"`
+	// Optional. Which appeal this is: 1 or 2, one more than appeals of the order. An
+	// order that was appealed so often already is answered as it is, so that a
+	// request repeated after its answer was lost is never a second appeal. 0 stands
+	// for the next one.
+	Appeal        int32 `protobuf:"varint,2,opt,name=appeal,proto3" json:"appeal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppealUnbindRequest) Reset() {
+	*x = AppealUnbindRequest{}
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppealUnbindRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppealUnbindRequest) ProtoMessage() {}
+
+func (x *AppealUnbindRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppealUnbindRequest.ProtoReflect.Descriptor instead.
+func (*AppealUnbindRequest) Descriptor() ([]byte, []int) {
+	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AppealUnbindRequest) GetUnbindId() string {
+	if x != nil {
+		return x.UnbindId
+	}
+	return ""
+}
+
+func (x *AppealUnbindRequest) GetAppeal() int32 {
+	if x != nil {
+		return x.Appeal
+	}
+	return 0
+}
+
+// AppealUnbindResponse wraps the order.
+type AppealUnbindResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	Unbind        *Unbind `protobuf:"bytes,1,opt,name=unbind,proto3" json:"unbind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppealUnbindResponse) Reset() {
+	*x = AppealUnbindResponse{}
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppealUnbindResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppealUnbindResponse) ProtoMessage() {}
+
+func (x *AppealUnbindResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppealUnbindResponse.ProtoReflect.Descriptor instead.
+func (*AppealUnbindResponse) Descriptor() ([]byte, []int) {
+	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AppealUnbindResponse) GetUnbind() *Unbind {
+	if x != nil {
+		return x.Unbind
+	}
+	return nil
+}
+
 // Unbind is one order.
 type Unbind struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -670,7 +774,7 @@ type Unbind struct {
 	State UnbindState `protobuf:"varint,4,opt,name=state,proto3,enum=tongcha.hub.v1.UnbindState" json:"state,omitempty"`
 	// When it was taken.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When it is due: 5 working days after it was taken.
+	// When it is due: 5 working days after it was taken, or after the last appeal.
 	DueTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=due_time,json=dueTime,proto3" json:"due_time,omitempty"`
 	// Whether it is open and past due_time.
 	Overdue bool `protobuf:"varint,7,opt,name=overdue,proto3" json:"overdue,omitempty"`
@@ -681,14 +785,25 @@ type Unbind struct {
 	// Why it was refused, where it was.
 	Refusal *Refusal `protobuf:"bytes,10,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// Every state it had, oldest first.
-	History       []*UnbindHistory `protobuf:"bytes,11,rep,name=history,proto3" json:"history,omitempty"`
+	History []*UnbindHistory `protobuf:"bytes,11,rep,name=history,proto3" json:"history,omitempty"`
+	// A receipt that can be shown to a complaint desk, a JWS in compact form signed
+	// with a key of /.well-known/tongcha-receipt-keys.json. Set once the order has
+	// ended, in answers that hold one order alone. Of two receipts of an order the
+	// one with the higher sequence holds, then the one with the later endTime.
+	Receipt *string `protobuf:"bytes,12,opt,name=receipt,proto3,oneof" json:"receipt,omitempty"`
+	// What the person can do now, where there is something: after a refusal, after
+	// the order was given up or cancelled, while state is ACTION_REQUIRED, and while
+	// the order is overdue.
+	NextStep *string `protobuf:"bytes,13,opt,name=next_step,json=nextStep,proto3,oneof" json:"next_step,omitempty"`
+	// How often the person has appealed against a refusal.
+	Appeals       int32 `protobuf:"varint,14,opt,name=appeals,proto3" json:"appeals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Unbind) Reset() {
 	*x = Unbind{}
-	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[10]
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +815,7 @@ func (x *Unbind) String() string {
 func (*Unbind) ProtoMessage() {}
 
 func (x *Unbind) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[10]
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +828,7 @@ func (x *Unbind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unbind.ProtoReflect.Descriptor instead.
 func (*Unbind) Descriptor() ([]byte, []int) {
-	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{10}
+	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Unbind) GetUnbindId() string {
@@ -793,6 +908,27 @@ func (x *Unbind) GetHistory() []*UnbindHistory {
 	return nil
 }
 
+func (x *Unbind) GetReceipt() string {
+	if x != nil && x.Receipt != nil {
+		return *x.Receipt
+	}
+	return ""
+}
+
+func (x *Unbind) GetNextStep() string {
+	if x != nil && x.NextStep != nil {
+		return *x.NextStep
+	}
+	return ""
+}
+
+func (x *Unbind) GetAppeals() int32 {
+	if x != nil {
+		return x.Appeals
+	}
+	return 0
+}
+
 // Refusal is why a platform refused.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -810,7 +946,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[11]
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +958,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[11]
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +971,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{11}
+	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Refusal) GetReason() string {
@@ -877,7 +1013,7 @@ type UnbindHistory struct {
 
 func (x *UnbindHistory) Reset() {
 	*x = UnbindHistory{}
-	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[12]
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +1025,7 @@ func (x *UnbindHistory) String() string {
 func (*UnbindHistory) ProtoMessage() {}
 
 func (x *UnbindHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[12]
+	mi := &file_tongcha_hub_v1_unbind_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1038,7 @@ func (x *UnbindHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindHistory.ProtoReflect.Descriptor instead.
 func (*UnbindHistory) Descriptor() ([]byte, []int) {
-	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{12}
+	return file_tongcha_hub_v1_unbind_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UnbindHistory) GetState() UnbindState {
@@ -974,7 +1110,12 @@ const file_tongcha_hub_v1_unbind_proto_rawDesc = "" +
 	"\x13CancelUnbindRequest\x12\x1b\n" +
 	"\tunbind_id\x18\x01 \x01(\tR\bunbindId\"F\n" +
 	"\x14CancelUnbindResponse\x12.\n" +
-	"\x06unbind\x18\x01 \x01(\v2\x16.tongcha.hub.v1.UnbindR\x06unbind\"\xee\x03\n" +
+	"\x06unbind\x18\x01 \x01(\v2\x16.tongcha.hub.v1.UnbindR\x06unbind\"J\n" +
+	"\x13AppealUnbindRequest\x12\x1b\n" +
+	"\tunbind_id\x18\x01 \x01(\tR\bunbindId\x12\x16\n" +
+	"\x06appeal\x18\x02 \x01(\x05R\x06appeal\"F\n" +
+	"\x14AppealUnbindResponse\x12.\n" +
+	"\x06unbind\x18\x01 \x01(\v2\x16.tongcha.hub.v1.UnbindR\x06unbind\"\xe3\x04\n" +
 	"\x06Unbind\x12\x1b\n" +
 	"\tunbind_id\x18\x01 \x01(\tR\bunbindId\x12\x1f\n" +
 	"\vplatform_id\x18\x02 \x01(\tR\n" +
@@ -990,8 +1131,15 @@ const file_tongcha_hub_v1_unbind_proto_rawDesc = "" +
 	"action_url\x18\t \x01(\tH\x00R\tactionUrl\x88\x01\x01\x121\n" +
 	"\arefusal\x18\n" +
 	" \x01(\v2\x17.tongcha.hub.v1.RefusalR\arefusal\x127\n" +
-	"\ahistory\x18\v \x03(\v2\x1d.tongcha.hub.v1.UnbindHistoryR\ahistoryB\r\n" +
-	"\v_action_url\"R\n" +
+	"\ahistory\x18\v \x03(\v2\x1d.tongcha.hub.v1.UnbindHistoryR\ahistory\x12\x1d\n" +
+	"\areceipt\x18\f \x01(\tH\x01R\areceipt\x88\x01\x01\x12 \n" +
+	"\tnext_step\x18\r \x01(\tH\x02R\bnextStep\x88\x01\x01\x12\x18\n" +
+	"\aappeals\x18\x0e \x01(\x05R\aappealsB\r\n" +
+	"\v_action_urlB\n" +
+	"\n" +
+	"\b_receiptB\f\n" +
+	"\n" +
+	"_next_step\"R\n" +
 	"\aRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1b\n" +
@@ -1012,12 +1160,13 @@ const file_tongcha_hub_v1_unbind_proto_rawDesc = "" +
 	"\x14UNBIND_STATE_REFUSED\x10\x06\x12\x1a\n" +
 	"\x16UNBIND_STATE_ABANDONED\x10\a\x12\x1a\n" +
 	"\x16UNBIND_STATE_CANCELLED\x10\b\x12\x19\n" +
-	"\x15UNBIND_STATE_APPEALED\x10\t2\xf2\x02\n" +
+	"\x15UNBIND_STATE_APPEALED\x10\t2\xcd\x03\n" +
 	"\rUnbindService\x12\\\n" +
 	"\rCreateUnbinds\x12$.tongcha.hub.v1.CreateUnbindsRequest\x1a%.tongcha.hub.v1.CreateUnbindsResponse\x12V\n" +
 	"\vListUnbinds\x12\".tongcha.hub.v1.ListUnbindsRequest\x1a#.tongcha.hub.v1.ListUnbindsResponse\x12P\n" +
 	"\tGetUnbind\x12 .tongcha.hub.v1.GetUnbindRequest\x1a!.tongcha.hub.v1.GetUnbindResponse\x12Y\n" +
-	"\fCancelUnbind\x12#.tongcha.hub.v1.CancelUnbindRequest\x1a$.tongcha.hub.v1.CancelUnbindResponseB\xb3\x01\n" +
+	"\fCancelUnbind\x12#.tongcha.hub.v1.CancelUnbindRequest\x1a$.tongcha.hub.v1.CancelUnbindResponse\x12Y\n" +
+	"\fAppealUnbind\x12#.tongcha.hub.v1.AppealUnbindRequest\x1a$.tongcha.hub.v1.AppealUnbindResponseB\xb3\x01\n" +
 	"\x12com.tongcha.hub.v1B\vUnbindProtoP\x01Z6github.com/tongcha/tongcha/gen/go/tongcha/hub/v1;hubv1\xa2\x02\x03THX\xaa\x02\x0eTongcha.Hub.V1\xca\x02\x0eTongcha\\Hub\\V1\xe2\x02\x1aTongcha\\Hub\\V1\\GPBMetadata\xea\x02\x10Tongcha::Hub::V1b\x06proto3"
 
 var (
@@ -1033,7 +1182,7 @@ func file_tongcha_hub_v1_unbind_proto_rawDescGZIP() []byte {
 }
 
 var file_tongcha_hub_v1_unbind_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tongcha_hub_v1_unbind_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_tongcha_hub_v1_unbind_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tongcha_hub_v1_unbind_proto_goTypes = []any{
 	(UnbindState)(0),              // 0: tongcha.hub.v1.UnbindState
 	(*CreateUnbindsRequest)(nil),  // 1: tongcha.hub.v1.CreateUnbindsRequest
@@ -1046,41 +1195,46 @@ var file_tongcha_hub_v1_unbind_proto_goTypes = []any{
 	(*GetUnbindResponse)(nil),     // 8: tongcha.hub.v1.GetUnbindResponse
 	(*CancelUnbindRequest)(nil),   // 9: tongcha.hub.v1.CancelUnbindRequest
 	(*CancelUnbindResponse)(nil),  // 10: tongcha.hub.v1.CancelUnbindResponse
-	(*Unbind)(nil),                // 11: tongcha.hub.v1.Unbind
-	(*Refusal)(nil),               // 12: tongcha.hub.v1.Refusal
-	(*UnbindHistory)(nil),         // 13: tongcha.hub.v1.UnbindHistory
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*AppealUnbindRequest)(nil),   // 11: tongcha.hub.v1.AppealUnbindRequest
+	(*AppealUnbindResponse)(nil),  // 12: tongcha.hub.v1.AppealUnbindResponse
+	(*Unbind)(nil),                // 13: tongcha.hub.v1.Unbind
+	(*Refusal)(nil),               // 14: tongcha.hub.v1.Refusal
+	(*UnbindHistory)(nil),         // 15: tongcha.hub.v1.UnbindHistory
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_tongcha_hub_v1_unbind_proto_depIdxs = []int32{
 	3,  // 0: tongcha.hub.v1.CreateUnbindsResponse.unbinds:type_name -> tongcha.hub.v1.NewUnbind
 	0,  // 1: tongcha.hub.v1.NewUnbind.state:type_name -> tongcha.hub.v1.UnbindState
-	14, // 2: tongcha.hub.v1.NewUnbind.due_time:type_name -> google.protobuf.Timestamp
+	16, // 2: tongcha.hub.v1.NewUnbind.due_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: tongcha.hub.v1.NewUnbind.error:type_name -> tongcha.hub.v1.UnbindError
-	11, // 4: tongcha.hub.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.hub.v1.Unbind
-	15, // 5: tongcha.hub.v1.GetUnbindRequest.wait:type_name -> google.protobuf.Duration
-	11, // 6: tongcha.hub.v1.GetUnbindResponse.unbind:type_name -> tongcha.hub.v1.Unbind
-	11, // 7: tongcha.hub.v1.CancelUnbindResponse.unbind:type_name -> tongcha.hub.v1.Unbind
-	0,  // 8: tongcha.hub.v1.Unbind.state:type_name -> tongcha.hub.v1.UnbindState
-	14, // 9: tongcha.hub.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
-	14, // 10: tongcha.hub.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
-	12, // 11: tongcha.hub.v1.Unbind.refusal:type_name -> tongcha.hub.v1.Refusal
-	13, // 12: tongcha.hub.v1.Unbind.history:type_name -> tongcha.hub.v1.UnbindHistory
-	0,  // 13: tongcha.hub.v1.UnbindHistory.state:type_name -> tongcha.hub.v1.UnbindState
-	14, // 14: tongcha.hub.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
-	1,  // 15: tongcha.hub.v1.UnbindService.CreateUnbinds:input_type -> tongcha.hub.v1.CreateUnbindsRequest
-	5,  // 16: tongcha.hub.v1.UnbindService.ListUnbinds:input_type -> tongcha.hub.v1.ListUnbindsRequest
-	7,  // 17: tongcha.hub.v1.UnbindService.GetUnbind:input_type -> tongcha.hub.v1.GetUnbindRequest
-	9,  // 18: tongcha.hub.v1.UnbindService.CancelUnbind:input_type -> tongcha.hub.v1.CancelUnbindRequest
-	2,  // 19: tongcha.hub.v1.UnbindService.CreateUnbinds:output_type -> tongcha.hub.v1.CreateUnbindsResponse
-	6,  // 20: tongcha.hub.v1.UnbindService.ListUnbinds:output_type -> tongcha.hub.v1.ListUnbindsResponse
-	8,  // 21: tongcha.hub.v1.UnbindService.GetUnbind:output_type -> tongcha.hub.v1.GetUnbindResponse
-	10, // 22: tongcha.hub.v1.UnbindService.CancelUnbind:output_type -> tongcha.hub.v1.CancelUnbindResponse
-	19, // [19:23] is the sub-list for method output_type
-	15, // [15:19] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 4: tongcha.hub.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.hub.v1.Unbind
+	17, // 5: tongcha.hub.v1.GetUnbindRequest.wait:type_name -> google.protobuf.Duration
+	13, // 6: tongcha.hub.v1.GetUnbindResponse.unbind:type_name -> tongcha.hub.v1.Unbind
+	13, // 7: tongcha.hub.v1.CancelUnbindResponse.unbind:type_name -> tongcha.hub.v1.Unbind
+	13, // 8: tongcha.hub.v1.AppealUnbindResponse.unbind:type_name -> tongcha.hub.v1.Unbind
+	0,  // 9: tongcha.hub.v1.Unbind.state:type_name -> tongcha.hub.v1.UnbindState
+	16, // 10: tongcha.hub.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
+	16, // 11: tongcha.hub.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
+	14, // 12: tongcha.hub.v1.Unbind.refusal:type_name -> tongcha.hub.v1.Refusal
+	15, // 13: tongcha.hub.v1.Unbind.history:type_name -> tongcha.hub.v1.UnbindHistory
+	0,  // 14: tongcha.hub.v1.UnbindHistory.state:type_name -> tongcha.hub.v1.UnbindState
+	16, // 15: tongcha.hub.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
+	1,  // 16: tongcha.hub.v1.UnbindService.CreateUnbinds:input_type -> tongcha.hub.v1.CreateUnbindsRequest
+	5,  // 17: tongcha.hub.v1.UnbindService.ListUnbinds:input_type -> tongcha.hub.v1.ListUnbindsRequest
+	7,  // 18: tongcha.hub.v1.UnbindService.GetUnbind:input_type -> tongcha.hub.v1.GetUnbindRequest
+	9,  // 19: tongcha.hub.v1.UnbindService.CancelUnbind:input_type -> tongcha.hub.v1.CancelUnbindRequest
+	11, // 20: tongcha.hub.v1.UnbindService.AppealUnbind:input_type -> tongcha.hub.v1.AppealUnbindRequest
+	2,  // 21: tongcha.hub.v1.UnbindService.CreateUnbinds:output_type -> tongcha.hub.v1.CreateUnbindsResponse
+	6,  // 22: tongcha.hub.v1.UnbindService.ListUnbinds:output_type -> tongcha.hub.v1.ListUnbindsResponse
+	8,  // 23: tongcha.hub.v1.UnbindService.GetUnbind:output_type -> tongcha.hub.v1.GetUnbindResponse
+	10, // 24: tongcha.hub.v1.UnbindService.CancelUnbind:output_type -> tongcha.hub.v1.CancelUnbindResponse
+	12, // 25: tongcha.hub.v1.UnbindService.AppealUnbind:output_type -> tongcha.hub.v1.AppealUnbindResponse
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_hub_v1_unbind_proto_init() }
@@ -1090,15 +1244,15 @@ func file_tongcha_hub_v1_unbind_proto_init() {
 	}
 	file_tongcha_hub_v1_unbind_proto_msgTypes[2].OneofWrappers = []any{}
 	file_tongcha_hub_v1_unbind_proto_msgTypes[5].OneofWrappers = []any{}
-	file_tongcha_hub_v1_unbind_proto_msgTypes[10].OneofWrappers = []any{}
 	file_tongcha_hub_v1_unbind_proto_msgTypes[12].OneofWrappers = []any{}
+	file_tongcha_hub_v1_unbind_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_hub_v1_unbind_proto_rawDesc), len(file_tongcha_hub_v1_unbind_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -195,6 +195,51 @@ func local_request_UnbindService_CancelUnbind_0(ctx context.Context, marshaler r
 	return msg, metadata, err
 }
 
+func request_UnbindService_AppealUnbind_0(ctx context.Context, marshaler runtime.Marshaler, client UnbindServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq AppealUnbindRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["unbind_id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "unbind_id")
+	}
+	protoReq.UnbindId, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "unbind_id", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.AppealUnbind(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_UnbindService_AppealUnbind_0(ctx context.Context, marshaler runtime.Marshaler, server UnbindServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq AppealUnbindRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	if err := marshaler.NewDecoder(req.Body).Decode(&protoReq); err != nil && !errors.Is(err, io.EOF) {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	val, ok := pathParams["unbind_id"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "unbind_id")
+	}
+	protoReq.UnbindId, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "unbind_id", err)
+	}
+	msg, err := server.AppealUnbind(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 // RegisterUnbindServiceHandlerServer registers the http handlers for service UnbindService to "mux".
 // UnaryRPC     :call UnbindServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -280,6 +325,26 @@ func RegisterUnbindServiceHandlerServer(ctx context.Context, mux *runtime.ServeM
 			return
 		}
 		forward_UnbindService_CancelUnbind_0(annotatedContext, mux, outboundMarshaler, w, req, response_UnbindService_CancelUnbind_0{resp.(*CancelUnbindResponse)}, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodPost, pattern_UnbindService_AppealUnbind_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/tongcha.hub.v1.UnbindService/AppealUnbind", runtime.WithHTTPPathPattern("/v1/unbinds/{unbind_id}:appeal"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_UnbindService_AppealUnbind_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_UnbindService_AppealUnbind_0(annotatedContext, mux, outboundMarshaler, w, req, response_UnbindService_AppealUnbind_0{resp.(*AppealUnbindResponse)}, mux.GetForwardResponseOptions()...)
 	})
 
 	return nil
@@ -389,6 +454,23 @@ func RegisterUnbindServiceHandlerClient(ctx context.Context, mux *runtime.ServeM
 		}
 		forward_UnbindService_CancelUnbind_0(annotatedContext, mux, outboundMarshaler, w, req, response_UnbindService_CancelUnbind_0{resp.(*CancelUnbindResponse)}, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodPost, pattern_UnbindService_AppealUnbind_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/tongcha.hub.v1.UnbindService/AppealUnbind", runtime.WithHTTPPathPattern("/v1/unbinds/{unbind_id}:appeal"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_UnbindService_AppealUnbind_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_UnbindService_AppealUnbind_0(annotatedContext, mux, outboundMarshaler, w, req, response_UnbindService_AppealUnbind_0{resp.(*AppealUnbindResponse)}, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
@@ -410,11 +492,21 @@ func (m response_UnbindService_CancelUnbind_0) XXX_ResponseBody() interface{} {
 	return response.Unbind
 }
 
+type response_UnbindService_AppealUnbind_0 struct {
+	*AppealUnbindResponse
+}
+
+func (m response_UnbindService_AppealUnbind_0) XXX_ResponseBody() interface{} {
+	response := m.AppealUnbindResponse
+	return response.Unbind
+}
+
 var (
 	pattern_UnbindService_CreateUnbinds_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "unbinds"}, ""))
 	pattern_UnbindService_ListUnbinds_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "unbinds"}, ""))
 	pattern_UnbindService_GetUnbind_0     = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "unbinds", "unbind_id"}, ""))
 	pattern_UnbindService_CancelUnbind_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "unbinds", "unbind_id"}, "cancel"))
+	pattern_UnbindService_AppealUnbind_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2}, []string{"v1", "unbinds", "unbind_id"}, "appeal"))
 )
 
 var (
@@ -422,4 +514,5 @@ var (
 	forward_UnbindService_ListUnbinds_0   = runtime.ForwardResponseMessage
 	forward_UnbindService_GetUnbind_0     = runtime.ForwardResponseMessage
 	forward_UnbindService_CancelUnbind_0  = runtime.ForwardResponseMessage
+	forward_UnbindService_AppealUnbind_0  = runtime.ForwardResponseMessage
 )

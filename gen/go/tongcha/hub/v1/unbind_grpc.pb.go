@@ -23,6 +23,7 @@ const (
 	UnbindService_ListUnbinds_FullMethodName   = "/tongcha.hub.v1.UnbindService/ListUnbinds"
 	UnbindService_GetUnbind_FullMethodName     = "/tongcha.hub.v1.UnbindService/GetUnbind"
 	UnbindService_CancelUnbind_FullMethodName  = "/tongcha.hub.v1.UnbindService/CancelUnbind"
+	UnbindService_AppealUnbind_FullMethodName  = "/tongcha.hub.v1.UnbindService/AppealUnbind"
 )
 
 // UnbindServiceClient is the client API for UnbindService service.
@@ -82,6 +83,22 @@ type UnbindServiceClient interface {
 	//	FAILED_PRECONDITION ALREADY_SENT: the platform may have acted already.
 	//	FAILED_PRECONDITION ALREADY_TERMINAL: the order has ended.
 	CancelUnbind(ctx context.Context, in *CancelUnbindRequest, opts ...grpc.CallOption) (*CancelUnbindResponse, error)
+	// AppealUnbind opens a refused order again: the platform is asked to decide
+	// anew, with a due time of its own, 5 working days from now. Whether the person
+	// still holds the number is checked before it is sent. An order that is APPEALED
+	// already is answered as it is.
+	//
+	// Errors:
+	//
+	//	UNAUTHENTICATED SESSION_INVALID, NOT_FOUND UNBIND_NOT_FOUND: as for GetUnbind.
+	//	FAILED_PRECONDITION CONSENT_REQUIRED: the session lacks the scope UNBIND.
+	//	FAILED_PRECONDITION NOT_REFUSED: the order is open: the platform has not
+	//	  refused it, or has not decided on the appeal before.
+	//	FAILED_PRECONDITION ALREADY_TERMINAL: the order was completed, cancelled or
+	//	  given up; make a new one if need be.
+	//	FAILED_PRECONDITION APPEAL_LIMIT: it was appealed twice.
+	//	FAILED_PRECONDITION APPEAL_TOO_LATE: the refusal is older than 30 days.
+	AppealUnbind(ctx context.Context, in *AppealUnbindRequest, opts ...grpc.CallOption) (*AppealUnbindResponse, error)
 }
 
 type unbindServiceClient struct {
@@ -126,6 +143,16 @@ func (c *unbindServiceClient) CancelUnbind(ctx context.Context, in *CancelUnbind
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CancelUnbindResponse)
 	err := c.cc.Invoke(ctx, UnbindService_CancelUnbind_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *unbindServiceClient) AppealUnbind(ctx context.Context, in *AppealUnbindRequest, opts ...grpc.CallOption) (*AppealUnbindResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AppealUnbindResponse)
+	err := c.cc.Invoke(ctx, UnbindService_AppealUnbind_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +216,22 @@ type UnbindServiceServer interface {
 	//	FAILED_PRECONDITION ALREADY_SENT: the platform may have acted already.
 	//	FAILED_PRECONDITION ALREADY_TERMINAL: the order has ended.
 	CancelUnbind(context.Context, *CancelUnbindRequest) (*CancelUnbindResponse, error)
+	// AppealUnbind opens a refused order again: the platform is asked to decide
+	// anew, with a due time of its own, 5 working days from now. Whether the person
+	// still holds the number is checked before it is sent. An order that is APPEALED
+	// already is answered as it is.
+	//
+	// Errors:
+	//
+	//	UNAUTHENTICATED SESSION_INVALID, NOT_FOUND UNBIND_NOT_FOUND: as for GetUnbind.
+	//	FAILED_PRECONDITION CONSENT_REQUIRED: the session lacks the scope UNBIND.
+	//	FAILED_PRECONDITION NOT_REFUSED: the order is open: the platform has not
+	//	  refused it, or has not decided on the appeal before.
+	//	FAILED_PRECONDITION ALREADY_TERMINAL: the order was completed, cancelled or
+	//	  given up; make a new one if need be.
+	//	FAILED_PRECONDITION APPEAL_LIMIT: it was appealed twice.
+	//	FAILED_PRECONDITION APPEAL_TOO_LATE: the refusal is older than 30 days.
+	AppealUnbind(context.Context, *AppealUnbindRequest) (*AppealUnbindResponse, error)
 	mustEmbedUnimplementedUnbindServiceServer()
 }
 
@@ -210,6 +253,9 @@ func (UnimplementedUnbindServiceServer) GetUnbind(context.Context, *GetUnbindReq
 }
 func (UnimplementedUnbindServiceServer) CancelUnbind(context.Context, *CancelUnbindRequest) (*CancelUnbindResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelUnbind not implemented")
+}
+func (UnimplementedUnbindServiceServer) AppealUnbind(context.Context, *AppealUnbindRequest) (*AppealUnbindResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AppealUnbind not implemented")
 }
 func (UnimplementedUnbindServiceServer) mustEmbedUnimplementedUnbindServiceServer() {}
 func (UnimplementedUnbindServiceServer) testEmbeddedByValue()                       {}
@@ -304,6 +350,24 @@ func _UnbindService_CancelUnbind_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UnbindService_AppealUnbind_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AppealUnbindRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UnbindServiceServer).AppealUnbind(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UnbindService_AppealUnbind_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UnbindServiceServer).AppealUnbind(ctx, req.(*AppealUnbindRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UnbindService_ServiceDesc is the grpc.ServiceDesc for UnbindService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -326,6 +390,10 @@ var UnbindService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CancelUnbind",
 			Handler:    _UnbindService_CancelUnbind_Handler,
+		},
+		{
+			MethodName: "AppealUnbind",
+			Handler:    _UnbindService_AppealUnbind_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
