@@ -40,8 +40,14 @@ func TestFindings(t *testing.T) {
 		"disk full":            {func(h *Hub, s *admin.HubStatus) { s.FreeSize, h.cfg.MinFree = 63<<20, 64<<20 }, nil, []string{"STORAGE_FULL", "DISK_FILLING"}},
 		"leaf":                 {func(_ *Hub, s *admin.HubStatus) { s.Certificates[0].Expire = now.Add(leafWarning - 1) }, nil, []string{"CERTIFICATE_EXPIRING"}},
 		"authority":            {func(_ *Hub, s *admin.HubStatus) { s.Certificates[1].Expire = now.Add(caWarning - 1) }, nil, []string{"CERTIFICATE_EXPIRING"}},
-		"overdue":              {func(_ *Hub, s *admin.HubStatus) { s.Overdue = 1 }, nil, []string{"ORDERS_OVERDUE"}},
-		"abandoned long ago":   {func(_ *Hub, s *admin.HubStatus) { s.Abandoned = 7 }, nil, nil},
+		"paused": {func(_ *Hub, s *admin.HubStatus) {
+			s.Pauses = []unbind.Pause{{}, {Platform: "shop"}}
+		}, nil, []string{"QUEUE_PAUSED"}},
+		"a platform paused": {func(_ *Hub, s *admin.HubStatus) {
+			s.Pauses = []unbind.Pause{{Platform: "shop"}}
+		}, nil, []string{"QUEUE_PAUSED"}},
+		"overdue":            {func(_ *Hub, s *admin.HubStatus) { s.Overdue = 1 }, nil, []string{"ORDERS_OVERDUE"}},
+		"abandoned long ago": {func(_ *Hub, s *admin.HubStatus) { s.Abandoned = 7 }, nil, nil},
 		"abandoned today": {func(h *Hub, s *admin.HubStatus) {
 			h.pulse.abandonedAt.Store(now.Add(-time.Hour).UnixNano())
 		}, nil, []string{"ORDERS_ABANDONED"}},

@@ -75,7 +75,7 @@ func newDLQReplay() *cobra.Command {
 	w := &deadWork{done: "replayed"}
 	speed := rate(10)
 	cmd := &cobra.Command{
-		Use: "replay [ORDER…]", Short: "Send dead letters again, at a rate",
+		Use: "replay [ORDER…]", Short: "Send dead letters again, at a rate", Args: cobra.ArbitraryArgs,
 		ValidArgsFunction: deadLetterIDs,
 		Long: "Open dead letters again, those that are named or those that the filters find. They are queued one after the other at\n" +
 			"--rate, so that a platform that has just come back is not flooded. Their due times stay: they are late. An attempt at\n" +
@@ -112,7 +112,7 @@ func newDLQDiscard() *cobra.Command {
 	w := &deadWork{done: "discarded"}
 	var note string
 	cmd := &cobra.Command{
-		Use: "discard [ORDER…]", Short: "Put dead letters aside for good, with a note",
+		Use: "discard [ORDER…]", Short: "Put dead letters aside for good, with a note", Args: cobra.ArbitraryArgs,
 		ValidArgsFunction: deadLetterIDs,
 		Long: "Put dead letters aside, those that are named or those that the filters find. The order stays ABANDONED, as the person\n" +
 			"sees it, and is kept with the note as long as any other; it can't be replayed any more. Ctrl-C stops it between two.\n\n" + workCodes,

@@ -61,8 +61,11 @@ func (a *age) Type() string { return "age" }
 // rate is a flag for how many in a second, such as 10/s. It implements pflag.Value.
 type rate float64
 
-// fastest is how many replays in a second a hub takes.
-const fastest = 1000
+// The rates that a hub takes, in a second.
+const (
+	slowest = 1.0 / 3600
+	fastest = 1000
+)
 
 var rateForm = regexp.MustCompile(`^(\d{1,6}(?:\.\d{1,3})?)(?:/([smh]))?$`)
 
@@ -74,8 +77,8 @@ func (r *rate) Set(s string) error {
 	}
 	n, _ := strconv.ParseFloat(f[1], 64)
 	n /= map[string]float64{"": 1, "s": 1, "m": 60, "h": 3600}[f[2]]
-	if n <= 0 || n > fastest {
-		return fmt.Errorf("want a rate above 0 and at most %d/s", fastest)
+	if n < slowest || n > fastest {
+		return fmt.Errorf("want a rate from 1/h to %d/s", fastest)
 	}
 	*r = rate(n)
 	return nil
@@ -89,7 +92,7 @@ func (r *rate) String() string {
 			n, unit = n*60, longer
 		}
 	}
-	return strconv.FormatFloat(n, 'f', -1, 64) + "/" + unit
+	return strconv.FormatFloat(math.Round(n*1e6)/1e6, 'f', -1, 64) + "/" + unit
 }
 
 // Type names what the flag takes.

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -23,6 +22,7 @@ const (
 	longestName = 64
 	mostIDs     = 1000
 	fastest     = 1000 // replays in a second
+	slowest     = 1.0 / 3600
 )
 
 type queueService struct {
@@ -186,7 +186,7 @@ func (s *queueService) choice(sel *adminv1.DeadLetterSelection) (unbind.DeadLett
 
 // ReplayDeadLetters implements admin.v1.QueueService.
 func (s *queueService) ReplayDeadLetters(r *adminv1.ReplayDeadLettersRequest, stream grpc.ServerStreamingServer[adminv1.ReplayDeadLettersResponse]) error {
-	if rate := r.GetPerSecond(); !(rate > 0 && rate <= fastest) || time.Duration(float64(time.Second)/rate) <= 0 {
+	if rate := r.GetPerSecond(); !(rate >= slowest && rate <= fastest) { // NaN too
 		return fault.SelectionInvalid.On("perSecond")
 	}
 	send := func(p *adminv1.DeadLetterProgress) error {

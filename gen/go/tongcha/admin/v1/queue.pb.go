@@ -646,7 +646,7 @@ type ReplayDeadLettersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Which.
 	Selection *DeadLetterSelection `protobuf:"bytes,1,opt,name=selection,proto3" json:"selection,omitempty"`
-	// Required. How many in a second, above 0 and at most 1000.
+	// Required. How many in a second, from 1 in an hour to 1000.
 	PerSecond     float64 `protobuf:"fixed64,2,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
