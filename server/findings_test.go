@@ -1,8 +1,10 @@
 package server
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +27,10 @@ func healthy(now time.Time) (*Hub, admin.HubStatus) {
 }
 
 func TestFindings(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	for what, row := range map[string]struct {
 		change func(*Hub, *admin.HubStatus)
@@ -81,6 +87,11 @@ func TestFindings(t *testing.T) {
 		}
 		if !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", what, got, row.want)
+		}
+		for _, code := range got {
+			if !strings.Contains(string(page), "\n| `"+code+"` | ") {
+				t.Errorf("docs/operations.md has no row for the finding %s", code)
+			}
 		}
 	}
 }

@@ -79,8 +79,8 @@ func newDLQReplay() *cobra.Command {
 		ValidArgsFunction: deadLetterIDs,
 		Long: "Open dead letters again, those that are named or those that the filters find. They are queued one after the other at\n" +
 			"--rate, so that a platform that has just come back is not flooded. Their due times stay: they are late. An attempt at\n" +
-			"one keeps its order's id, so that a platform that did it after all does it no second time; where the number has\n" +
-			"changed hands meanwhile the order is cancelled instead.\n\n" +
+			"one keeps its order's id, so that a platform that did it after all does it no second time; where a carrier\n" +
+			"says that the number changed hands meanwhile the order is cancelled instead.\n\n" +
 			"It runs in the hub as long as this command does. Ctrl-C stops it between two; what was replayed stays so, and the\n" +
 			"same command goes on with the rest. Dead letters that come while it runs are left for the next time.\n\n" + workCodes,
 		Example: "  tongcha dlq replay --platform mall --older-than 7d --dry-run\n" +
