@@ -14,13 +14,14 @@ NODE_CONNECTOR := cmd/tongcha/testdata/node-connector
 # What gofmt looks at: every Go file of the tree that isn't generated or ignored.
 GO_FILES = git ls-files --cached --others --exclude-standard -- '*.go' ':!gen' | while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done
 
-# run-test TAG,TEST runs one end-to-end test of the binary. A test that isn't
-# there, or that skips itself, fails: `go test -run` alone would call that ok.
+# run-test TAG,TEST[,PACKAGE[,FLAGS]] runs one end-to-end test of the binary. A
+# test that isn't there, or that skips itself, fails: `go test -run` alone would
+# call that ok.
 define run-test
 out=$$(mktemp)
 trap 'rm -f "$$out"' EXIT
-go test -count=1 -tags=$(1) ./cmd/tongcha -run $(2) -v | tee "$$out"
-grep -q '^--- PASS: $(2)' "$$out" || { echo "$(2) did not run"; exit 1; }
+go test -count=1 -tags=$(1) $(or $(3),./cmd/tongcha) -run '^$(2)$$' -v $(4) | tee "$$out"
+grep -q '^--- PASS: $(2) ' "$$out" || { echo "$(2) did not run"; exit 1; }
 endef
 
 .PHONY: help
@@ -29,7 +30,7 @@ help: ## list the targets
 
 ## tests
 
-.PHONY: test race readme node
+.PHONY: test race readme node postgres
 test: ## every test that needs nothing but Go
 	go test ./...
 
@@ -42,20 +43,42 @@ readme: ## the transcript in README.md, command by command
 node: $(NODE_CONNECTOR)/node_modules/.package-lock.json ## a connector in Node, joined, looked up and unbound; needs node and npm
 	@$(call run-test,node,TestNodeConnector)
 
-# The benchmarks are a module of their own, so that the hub does not depend on what
-# it is compared with.
+# CHAOS_KILLS and CHAOS_HUBS change how often how many hubs are killed. The seed of a
+# run is in its output; CHAOS_SEED draws the same chances again.
+.PHONY: chaos chaos-short
+chaos: ## the hub is killed 2400 times, about 10 minutes; Linux
+	@$(call run-test,chaos,TestChaosLong,./cmd/tongcha/chaos,-timeout 60m)
+
+chaos-short: ## the same for a minute, and proof that a broken hub is found out; Linux
+	@$(call run-test,chaos,TestChaosShort,./cmd/tongcha/chaos)
+
+postgres: ## the queue on PostgreSQL against a real server; needs the Debian package postgresql
+	go test -count=1 -tags=postgres ./server/store/postgres/...
+
+.PHONY: sim
+sim: ## the simulator's long form, about 15 minutes: 200 worlds, 10 of them of 90 days, 100,000 short histories, a broken fence
+	go test -count=1 ./server/simtest -run 'TestSimulation$$' -sim.seeds=200 -timeout 30m -v | grep -v '=== '
+	go test -count=1 ./server/simtest -run 'TestSimulation$$' -sim.seeds=10 -sim.from=1001 -sim.days=90 -timeout 30m -v | grep -v '=== '
+	go test -count=1 ./server/simtest -run TestWrongfulUnbinds -sim.histories=100000 -timeout 30m -v | grep -v '=== '
+	go test -count=1 -tags brokenfence ./server/simtest -run TestBrokenFence -v | grep -v '=== '
+
+# The benchmarks are modules of their own, so that the hub does not depend on what
+# it is compared with, nor one benchmark on what another needs.
 .PHONY: bench bench-test
-bench-test: ## the benchmarks work; says nothing about speed
+bench-test: ## the benchmarks work; says nothing about speed; needs the Debian package postgresql
 	go -C bench test ./...
+	go -C bench/lives test ./...
 
 bench: ## every benchmark of docs/performance.md, about 20 minutes; wants a quiet machine
 	go -C bench run ./fanout
 	go -C bench run ./badplatforms
 	go -C bench run ./rest
 	dir=$$(mktemp -d .bench-XXXXXX) # on the disk of the tree, not in memory
+	chmod 711 "$$dir" # PostgreSQL runs as another user than root
 	trap 'rm -rf "$$dir"' EXIT
 	go -C bench run ./enqueue --dir "$$PWD/$$dir" --seconds 60
 	go -C bench run ./million --dir "$$PWD/$$dir"
+	go -C bench/lives run . -dir "$$PWD/$$dir"
 	go test -run xxx -bench 'GetLookup|LookupJSON' ./server/gateway
 	go test -run xxx -bench WayIn ./server/rpc
 	go test -run xxx -bench Start -cpu 1 ./server/lookup
@@ -135,17 +158,20 @@ fix-fmt: ## format the Go files
 verify-tidy: ## the module files are complete and hold nothing superfluous
 	go mod tidy -diff
 	go -C bench mod tidy -diff
+	go -C bench/lives mod tidy -diff
 	go -C tools/lint mod tidy -diff
 	go -C tools list -mod=readonly -deps tool >/dev/null
 
 fix-tidy: ## tidy the module files
 	go mod tidy
 	go -C bench mod tidy
+	go -C bench/lives mod tidy
 	go -C tools/lint mod tidy
 
 verify-lint: ## golangci-lint finds nothing
 	$(LINT) run ./...
-	cd bench && go tool -modfile=../tools/lint/go.mod golangci-lint run ./...
+	(cd bench && go tool -modfile=../tools/lint/go.mod golangci-lint run ./...)
+	(cd bench/lives && go tool -modfile=../../tools/lint/go.mod golangci-lint run ./...)
 
 fix-lint: ## let golangci-lint change what it can
 	$(LINT) run --fix ./...

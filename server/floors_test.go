@@ -51,6 +51,9 @@ func floors() map[string]floor {
 
 		"server/store/bolt/group": {level: 2, third: []string{"go.etcd.io/bbolt"}},
 
+		"server/store/postgres/pgtest": {level: 1},
+		"server/store/postgres":        {level: 5, third: with(protobufModule, "github.com/jackc/pgx/v5")}, // the one package with it
+
 		"server/store/bolt":      {level: 5, third: protobufModule},
 		"server/store/storetest": {level: 5},
 		"server/link":            {level: 5, third: with(grpcModules, "golang.org/x/time")},
@@ -66,7 +69,8 @@ func floors() map[string]floor {
 		"connectors/sdk/sdktest":    {level: 6, third: grpcModules},
 		"connectors/simulator":      {level: 6, besides: []string{"connectors/internal/lines"}, third: grpcModules},
 
-		"cmd/tongcha": {level: 7, third: with(grpcModules, "github.com/spf13/", "go.yaml.in/yaml", "golang.org/x/text")},
+		"cmd/tongcha":       {level: 7, third: with(grpcModules, "github.com/spf13/", "go.yaml.in/yaml", "golang.org/x/text")},
+		"cmd/tongcha/chaos": {level: 7, third: grpcModules},
 	}
 }
 

@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -161,11 +162,16 @@ func TestRetriesAreSpread(t *testing.T) {
 func TestStorageFull(t *testing.T) {
 	full := true
 	g := newGate(1, none, func() bool { return full })
+	want := make(map[[2]string]int)
 	for method, kind := range kinds {
 		_, err := enters(g, method, "203.0.113.1", 1)
-		if f := fault.Of(err); !errors.Is(err, fault.StorageFull) || f.RetryAfter != storageRetry || g.rejected[[2]string{kind, causeStorage}] != 1 {
-			t.Errorf("%s: %v, rejected %v", kind, err, g.rejected)
+		if f := fault.Of(err); !errors.Is(err, fault.StorageFull) || f.RetryAfter != storageRetry {
+			t.Errorf("%s: %v", kind, err)
 		}
+		want[[2]string{kind, causeStorage}]++
+	}
+	if !maps.Equal(g.rejected, want) {
+		t.Errorf("rejected %v, want %v", g.rejected, want)
 	}
 	for _, method := range []string{
 		hubv1.LookupService_GetLookup_FullMethodName, hubv1.VerificationService_ConfirmVerification_FullMethodName,

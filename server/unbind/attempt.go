@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
@@ -182,7 +181,7 @@ func (d *Dispatcher) failed(a Attempt, o Order, err error) Transition {
 	case wait != 0 && (code == platform.CodeResourceExhausted || code == platform.CodeUnavailable):
 		return Snooze(a, code, a.Ended.Add(wait))
 	}
-	return Retry(a, code, NextTry(a.Ended, o.Attempts+1, rand.Float64()))
+	return Retry(a, code, NextTry(a.Ended, o.Attempts+1, d.o.Random()))
 }
 
 // nextPoll is NextPoll, later where the platform's orders are late. What was late

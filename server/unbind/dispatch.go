@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type DispatchOptions struct {
 	// Observe is told every attempt that was made: its platform, its outcome in
 	// one word and how long it took. May be nil.
 	Observe func(p platform.ID, outcome string, took time.Duration)
+	Random  func() float64 // in [0,1), spreads retries; nil: math/rand
 	Logger  *slog.Logger
 }
 
@@ -56,6 +58,9 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	}
 	if o.PerSecond == 0 {
 		o.PerSecond = DefaultPerSecond
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
 	}
 	if o.Observe == nil {
 		o.Observe = func(platform.ID, string, time.Duration) {}

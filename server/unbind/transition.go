@@ -251,5 +251,11 @@ func (o *Order) note(t Transition) {
 	o.step(s)
 }
 
+// HolderGone reports whether a carrier said that the number is not the person's
+// any more, which casts doubt on what it said about their other orders.
+func (t Transition) HolderGone() bool {
+	return t.cause == CauseHolderChanged || t.cause == CauseForgotten
+}
+
 // Time is when it happened, by the hub's clock.
 func (t Transition) Time() time.Time { return t.time }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // TooMuch is the share from which on figures say more about the others. What the
@@ -15,12 +16,21 @@ const TooMuch = 0.1
 // Meter compares the whole machine with this process and some others.
 type Meter struct {
 	pids               []int
+	root               int   // whose children belong here too; 0 for none
 	total, busy, known int64 // ticks, at Start
 }
 
 // Start begins to measure; pids are processes that belong here besides this one.
 func Start(pids []int) Meter {
-	m := Meter{pids: append([]int{os.Getpid()}, pids...)}
+	return begin(Meter{pids: append([]int{os.Getpid()}, pids...)})
+}
+
+// StartTree is Start for one process and its children, also those that come and go.
+func StartTree(pid int) Meter {
+	return begin(Meter{pids: []int{os.Getpid(), pid}, root: pid})
+}
+
+func begin(m Meter) Meter {
 	m.total, m.busy = machine()
 	m.known = m.ours()
 	return m
@@ -36,6 +46,10 @@ func (m Meter) Share() float64 {
 	others := (busy - m.busy) - (m.ours() - m.known)
 	return max(0, float64(others)/float64(total-m.total))
 }
+
+// Own is the time of cores that this process and those that belong here have used
+// since Start; 0 where the system has no /proc. It counts in ticks of 10 ms.
+func (m Meter) Own() time.Duration { return time.Duration(m.ours()-m.known) * 10 * time.Millisecond }
 
 // machine is the time of all cores, and how much of it was not idle.
 func machine() (total, busy int64) {
@@ -59,17 +73,46 @@ func machine() (total, busy int64) {
 
 func (m Meter) ours() (ticks int64) {
 	for _, pid := range m.pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		fields := stat(pid)
+		ticks += used(fields, 11, 12)
+		if pid == m.root {
+			ticks += used(fields, 13, 14) // of children that it has seen end
+		}
+	}
+	if m.root == 0 {
+		return ticks
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return ticks
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		after := string(b)[strings.LastIndexByte(string(b), ')')+1:] // a name may hold anything
-		fields := strings.Fields(after)
-		for _, i := range []int{11, 12} { // user and system time
-			if i < len(fields) {
-				n, _ := strconv.ParseInt(fields[i], 10, 64)
-				ticks += n
-			}
+		if fields := stat(pid); len(fields) > 1 && fields[1] == strconv.Itoa(m.root) {
+			ticks += used(fields, 11, 12)
+		}
+	}
+	return ticks
+}
+
+// stat is what the system tells of a process, from its state on; nil for none.
+func stat(pid int) []string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(b)[strings.LastIndexByte(string(b), ')')+1:]) // a name may hold anything
+}
+
+// used adds up two of the fields: time as a user and in the system.
+func used(fields []string, user, system int) (ticks int64) {
+	for _, i := range []int{user, system} {
+		if i < len(fields) {
+			n, _ := strconv.ParseInt(fields[i], 10, 64)
+			ticks += n
 		}
 	}
 	return ticks

@@ -1,0 +1,5 @@
+//go:build !brokenfence
+
+package simtest
+
+const fenced = true
