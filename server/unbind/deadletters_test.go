@@ -98,13 +98,14 @@ func (p *peer) unbinds() []call {
 
 // TestReplayOfWhatDiesAgain: each is tried once, however long the replay lasts.
 func TestReplayOfWhatDiesAgain(t *testing.T) {
+	const n = 230 // more than are read at once
 	shop, _ := moody("shop")
 	inHub(t, func(h *hub) {
-		h.bury(20, "shop")
+		h.bury(n, "shop")
 		told := 0
-		h.check(h.service.ReplayDeadLetters(h.Context(), unbind.DeadLetterChoice{}, 1, func(unbind.DeadLetterResult) error { told++; return nil }))
+		h.check(h.service.ReplayDeadLetters(h.Context(), unbind.DeadLetterChoice{}, 100, func(unbind.DeadLetterResult) error { told++; return nil }))
 		synctest.Wait()
-		if told != 20 || len(shop.unbinds()) != 40 || h.dead("shop") != 20 {
+		if told != n || len(shop.unbinds()) != 2*n || h.dead("shop") != n {
 			h.Errorf("%d replayed, %d calls, %d dead letters", told, len(shop.unbinds()), h.dead("shop"))
 		}
 	}, shop)
