@@ -235,6 +235,9 @@ func TestHistoryIsBounded(t *testing.T) {
 	if last.State != completed || last.Attempt != 501 || o.History[62].State != sending {
 		t.Errorf("the last steps went: %+v", o.History[62:])
 	}
+	if gap := o.History[40].Time.Sub(o.History[8].Time); gap < 200*time.Minute {
+		t.Errorf("what is left between spans %v of 500 min", gap)
+	}
 	for i := 1; i < len(o.History); i++ {
 		if o.History[i].Time.Before(o.History[i-1].Time) {
 			t.Errorf("step %d is before the one ahead of it", i)
