@@ -90,6 +90,8 @@ func TestDBCheckCodes(t *testing.T) {
 		damaged[at+16] ^= 0xff
 		damaged[at+24] ^= 0xff
 	}
+	headless := append([]byte(nil), whole...)
+	headless[4], headless[4096+4] = 'x', 'x'
 	other := filepath.Join(t.TempDir(), "keys.json")
 	tongcha(t, "keys", "new", other).must(t)
 	for name, c := range map[string]struct {
@@ -103,12 +105,13 @@ func TestDBCheckCodes(t *testing.T) {
 		"other keys":    {[]string{"check", path, "--keys", other}, exitFailure, "other keys"},
 		"no key file":   {[]string{"check", path, "--keys", "nowhere"}, exitUsage, "--keys"},
 		"damaged":       {[]string{"check", write(t, "x.db", string(damaged)), "--without-keys"}, exitFailure, "tongcha db restore"},
+		"one head":      {[]string{"check", write(t, "x.db", string(headless)), "--without-keys"}, exitFailure, "what could be read of a damaged file"},
 		"cut":           {[]string{"check", write(t, "x.db", string(whole[:3*4096])), "--without-keys"}, exitFailure, "cut off"},
 		"no database":   {[]string{"check", write(t, "x.db", "no"), "--without-keys"}, exitFailure, "no database"},
 		"no file":       {[]string{"check", "nowhere", "--without-keys"}, exitUsage, "--data"},
 		"no hub":        {[]string{"backup", "--out", "x"}, exitUsage, "--data"},
 		"no out":        {[]string{"backup"}, exitUsage, "--out"},
-		"no folder":     {[]string{"backup", "--data", data, "--out", "nowhere/x"}, exitFailure, "nowhere"},
+		"no folder":     {[]string{"backup", "--data", data, "--out", "nowhere/x"}, exitUsage, "there is no folder nowhere"},
 		"no backup":     {[]string{"restore", "nowhere"}, exitUsage, "nowhere"},
 		"nothing":       {[]string{"compact"}, exitUsage, "--data"},
 		"stats of file": {[]string{"stats", path}, 0, "compaction pays: no"},
