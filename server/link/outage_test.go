@@ -141,12 +141,12 @@ func TestProbedWhenTheConnectionChanges(t *testing.T) {
 		stop := w.connector(&connector{})
 		_, p := w.shop(func(o *link.Options) { o.ProbeEvery = time.Hour })
 		stop()
-		time.Sleep(time.Second)
+		time.Sleep(3 * time.Second)
 		if i := p.Info(); i.Health != platform.HealthNotServing {
-			t.Errorf("a second after it went: %+v", i)
+			t.Errorf("a few seconds after it went: %+v", i)
 		}
 		w.connector(&connector{})
-		time.Sleep(3 * time.Second)
+		time.Sleep(5 * time.Second)
 		if i := p.Info(); i.Health != platform.HealthServing {
 			t.Errorf("a few seconds after it came back: %+v", i)
 		}
