@@ -45,6 +45,10 @@ const (
 	headerLimit   = 8 << 10   // bytes of one header list
 	connectWithin = 3 * time.Second
 
+	// dialWithin bounds one attempt, before TLS: TCP asks at 0, 1 and 3 s, and a
+	// name server that is down is given up after 5 s.
+	dialWithin = 6 * time.Second
+
 	// longestBackoff is the longest pause between two attempts to connect, but for
 	// a fifth more by chance. With an attempt that began just before a network
 	// healed, and what then follows, it stays below 20 s.
@@ -90,16 +94,16 @@ func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *troub
 // gRPC waits after a connection that fails, but not after one that succeeds and
 // is ended by the peer: while a call waits, it would connect as fast as it can.
 //
-// A connection has 3 s to come about. gRPC gives it as long as the pause that
-// would follow, in which TCP asks again ever more seldom: a network that heals
-// meanwhile would be found late.
+// TCP has 6 s for a connection. gRPC would give it as long as the pause that
+// follows, in which TCP asks again ever more seldom: a network that heals meanwhile
+// would be found late.
 func paced(dial func(context.Context, string) (net.Conn, error)) func(context.Context, string) (net.Conn, error) {
 	pace := rate.NewLimiter(rate.Every(time.Second), 3)
 	return func(ctx context.Context, address string) (net.Conn, error) {
 		if err := pace.Wait(ctx); err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, connectWithin)
+		ctx, cancel := context.WithTimeout(ctx, dialWithin)
 		defer cancel()
 		return dial(ctx, address)
 	}
@@ -122,10 +126,8 @@ type noting struct {
 	trouble *trouble
 }
 
-// ClientHandshake is the handshake itself, for which there are 3 s.
+// ClientHandshake is the handshake itself.
 func (n noting) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectWithin)
-	defer cancel()
 	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	n.trouble.set(handshakeProblem(ctx, err))
 	if err != nil {
