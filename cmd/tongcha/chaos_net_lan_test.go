@@ -103,7 +103,8 @@ func inNamespace(ns string, cmd *exec.Cmd) *exec.Cmd {
 	inside := exec.Command("ip", append([]string{"netns", "exec", ns}, cmd.Args...)...)
 	inside.Args[4] = cmd.Path
 	inside.Dir, inside.Env = cmd.Dir, cmd.Env
-	inside.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// In a group of its own: the kernel wakes stopped ones of a group that loses its shell.
+	inside.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	return inside
 }
 
