@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,9 +161,9 @@ func TestOnlyADeadConnectionIsCut(t *testing.T) {
 		w := newWorld(t)
 		net, hangs := &cable{w: w}, make(chan struct{})
 		defer close(hangs)
-		calls := 0
+		var calls atomic.Int64
 		w.connector(&connector{describe: func() (*connectorv1.DescribeResponse, error) {
-			if calls++; calls > 1 {
+			if calls.Add(1) > 1 {
 				<-hangs
 			}
 			return description(), nil
@@ -202,16 +203,17 @@ func TestPeerThatEndsConnections(t *testing.T) {
 func TestPeerThatEndsConnectionsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		net, described := &cable{w: w}, 0
+		net := &cable{w: w}
+		var described atomic.Int64
 		w.connector(&connector{describe: func() (*connectorv1.DescribeResponse, error) {
-			described++
+			described.Add(1)
 			time.AfterFunc(100*time.Millisecond, net.hangUp)
 			return description(), nil
 		}})
 		w.shop(func(o *link.Options) { o.Dialer = net.dial })
 		time.Sleep(10 * time.Minute)
-		if described < 30 || described > 45 {
-			t.Errorf("described %d times in ten minutes", described)
+		if n := described.Load(); n < 30 || n > 45 {
+			t.Errorf("described %d times in ten minutes", n)
 		}
 	})
 }
