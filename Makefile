@@ -100,7 +100,7 @@ chaos-disk-short: ## a sample of it; less than a minute
 # A network that fails: the hub and each connector in a network namespace of their
 # own, whose packets are dropped. Needs root, and iproute2 and iptables.
 .PHONY: chaos-net chaos-net-short
-chaos-net: ## connectors are cut off in five ways, for a minute and for five; about 8 minutes; Linux
+chaos-net: ## connectors are cut off in five ways, for a minute and for four; about 6 minutes; Linux
 	@$(call run-test,chaos,TestNetLong,./cmd/tongcha,-timeout 20m)
 
 chaos-net-short: ## two of them for 9 s; half a minute; Linux

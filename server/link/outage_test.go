@@ -27,7 +27,7 @@ type cable struct {
 	mu    sync.Mutex
 	cut   bool
 	conns []*cabled
-	dials int
+	dials atomic.Int64
 }
 
 // cabled is one connection over the cable.
@@ -42,7 +42,7 @@ type cabled struct {
 func (c *cable) dial(ctx context.Context, address string) (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dials++
+	c.dials.Add(1)
 	if c.cut {
 		c.mu.Unlock()
 		<-ctx.Done()
@@ -106,25 +106,26 @@ func TestSilentPartition(t *testing.T) {
 		for shift := range 20 {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				net, told := &cable{w: w}, 0
+				net := &cable{w: w}
+				var told atomic.Int64
 				w.connector(&connector{})
 				_, p := w.shop(func(o *link.Options) {
-					o.Dialer, o.OnServing = net.dial, func(platform.ID) { told++ }
+					o.Dialer, o.OnServing = net.dial, func(platform.ID) { told.Add(1) }
 				})
 				time.Sleep(time.Minute)
 				net.set(true)
 				time.Sleep(outage + time.Duration(shift)*time.Second)
-				if i := p.Info(); i.Health != platform.HealthNotServing || told != 1 {
-					t.Errorf("%+v, told %d times", i, told)
+				if i := p.Info(); i.Health != platform.HealthNotServing || told.Load() != 1 {
+					t.Errorf("%+v, told %d times", i, told.Load())
 				}
-				if most := 6 + int(outage/longestWait); net.dials > most {
-					t.Errorf("%d attempts to connect, want %d at most", net.dials, most)
+				if most := 6 + int(outage/longestWait); net.dials.Load() > int64(most) {
+					t.Errorf("%d attempts to connect, want %d at most", net.dials.Load(), most)
 				}
 				net.set(false)
 				time.Sleep(found)
 				synctest.Wait()
-				if i := p.Info(); i.Health != platform.HealthServing || told != 2 {
-					t.Errorf("%v after an outage of %v and %d s: %+v, told %d times", found, outage, shift, i, told)
+				if i := p.Info(); i.Health != platform.HealthServing || told.Load() != 2 {
+					t.Errorf("%v after an outage of %v and %d s: %+v, told %d times", found, outage, shift, i, told.Load())
 				}
 			})
 		}
@@ -175,8 +176,8 @@ func TestOnlyADeadConnectionIsCut(t *testing.T) {
 				t.Fatalf("%+v", a)
 			}
 		}
-		if net.dials != 1 || p.Info().Health != platform.HealthNotServing {
-			t.Errorf("%d connections, %+v", net.dials, p.Info())
+		if net.dials.Load() != 1 || p.Info().Health != platform.HealthNotServing {
+			t.Errorf("%d connections, %+v", net.dials.Load(), p.Info())
 		}
 	})
 }
