@@ -15,6 +15,9 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 	if n := len(o.History); n > 0 {
 		last = o.History[n-1]
 	}
+	if s := o.State.String(); o.Appeals > l.heardOf && (s == "REFUSED" || s == "IN_REVIEW" || s == "ACTION_REQUIRED") {
+		g.breach("an appeal is decided by a platform that heard of it", l, "it is %s after appeal %d, and the platform heard of %d", s, o.Appeals, l.heardOf)
+	}
 	switch o.State.String() {
 	case "COMPLETED":
 		if !l.said["COMPLETED"] {
@@ -73,14 +76,15 @@ func (g *ledger) checkChanged(l *life) {
 }
 
 func (g *ledger) checkHistory(l *life, o unbind.Order) {
-	const keptFirst, kept = 8, 64 // of a long history some steps in between are left out
+	const keptFirst, keptLast, kept = 8, 28, 64 // of a long history some steps in between are left out
 	for i := 1; i < len(o.History); i++ {
 		a, b := o.History[i-1], o.History[i]
-		if i == keptFirst && len(o.History) == kept {
-			continue
-		}
 		aside := a.State == b.State && b.Reason == "DISCARDED" && l.discarded
-		if !aside && !direct(a.State.String(), b.State.String(), l.revivals > 0) {
+		leads := direct
+		if len(o.History) == kept && i >= keptFirst && i <= kept-keptLast {
+			leads = reachable
+		}
+		if !aside && !leads(a.State.String(), b.State.String(), l.revivals > 0) {
 			g.breach("states only move forward", l, "its history has %s after %s", b.State, a.State)
 		}
 		if b.Time.Before(a.Time) || b.Attempt < a.Attempt {

@@ -68,6 +68,7 @@ type life struct {
 	revived      time.Time   // by an appeal or a replay
 	revivals     int
 	appeals      int  // of these
+	heardOf      int  // the highest appeal that its platform was sent
 	discarded    bool // the operator said so, though perhaps nobody heard
 	firstSent    time.Time
 	story        []string

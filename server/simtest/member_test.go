@@ -73,7 +73,8 @@ func (p *peer) words(t *taken, began time.Time) []word {
 	for range p.copies {
 		out = append(out, word{t.id, t.stage, t.reason, t.at, p.between(0, p.lateness)})
 		if p.wild {
-			out = append(out, word{t.id, "IN_REVIEW", "", began, p.between(0, p.lateness)})
+			out = append(out, word{t.id, "IN_REVIEW", "", began, p.between(0, p.lateness)},
+				word{t.id, t.stage, t.reason, time.Time{}, p.between(0, p.lateness)})
 		}
 		if p.contrary {
 			out = append(out, word{t.id, p.opposite(t.stage), "POLICY", time.Now(), p.between(0, p.lateness)})
@@ -146,9 +147,13 @@ func (p *peer) report(id, stage, reason string, at time.Time) error {
 		}
 		return nil
 	}
+	when := timestamppb.New(at)
+	if at.IsZero() {
+		when = nil
+	}
 	resp, err := p.members.ReportUnbind(ctx, &hubv1.ReportUnbindRequest{
 		OrderId: id, State: hubv1.ReportedState(hubv1.ReportedState_value["REPORTED_STATE_"+stage]), RefusalReason: cutReason(stage, reason),
-		ActionUrl: page, StateTime: timestamppb.New(at),
+		ActionUrl: page, StateTime: when,
 	})
 	if err == nil {
 		p.w.ledger.tookReport(string(p.id), id, resp.GetState())

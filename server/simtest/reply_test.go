@@ -140,7 +140,7 @@ func (r reply) report() (platform.Report, error) {
 func reportOf(stage, reason string, at time.Time) platform.Report {
 	rep := platform.Report{Time: at, RefusalReason: reason}
 	if now := time.Now(); at.IsZero() || at.After(now) {
-		rep.Time = now
+		rep.Time, rep.Untimed = now, true
 	}
 	switch stage {
 	case "COMPLETED":

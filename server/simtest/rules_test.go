@@ -13,6 +13,7 @@ type sending struct {
 	refs       []string
 	before     time.Time
 	attempt    int
+	appeal     int
 	run        int
 }
 
@@ -101,8 +102,11 @@ func (g *ledger) checkAttempt(l *life, s sending, now time.Time) {
 			g.breach("an order that is put off waits", l, "until %s", z.until.UTC().Format("01-02 15:04:05"))
 		}
 	}
+	if s.appeal < l.heardOf || s.appeal > l.appeals {
+		g.breach("a platform hears of the appeals that were made", l, "appeal %d after %d, and its person made %d at most", s.appeal, l.heardOf, l.appeals)
+	}
 	l.snoozed = nil
-	l.attempt = s.attempt
+	l.attempt, l.heardOf = s.attempt, s.appeal
 }
 
 // holderStale is how long a carrier's word about a holder stands.
