@@ -19,6 +19,7 @@ import (
 type reply struct {
 	stage  string // as in the contract, without prefix; "" with a code
 	reason string // of a refusal
+	appeal int    // of which it is said
 	at     time.Time
 	again  time.Duration // check_after; 0 for none
 

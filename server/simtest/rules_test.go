@@ -24,7 +24,7 @@ func (g *ledger) began(platform string, s sending) *call {
 	g.sends++
 	now := g.now()
 	l := g.life(s.id, platform)
-	g.tell(l, "%s gets it, attempt %d", platform, s.attempt)
+	g.tell(l, "%s gets it, attempt %d, appeal %d", platform, s.attempt, s.appeal)
 	c := g.openLocked(l, platform, s.run, false)
 	if l.sent++; l.firstSent.IsZero() {
 		l.firstSent = now
@@ -156,7 +156,7 @@ func (g *ledger) ended(c *call, r reply, heard bool) {
 	delete(c.l.open, c)
 	g.tell(c.l, "%s answers %s (heard: %v)", c.l.platform, r, heard)
 	if word := r.word(); word != "" {
-		c.l.said[word] = true
+		c.l.says(word, r.appeal)
 	}
 	if !heard {
 		return
@@ -173,7 +173,7 @@ func (g *ledger) ended(c *call, r reply, heard bool) {
 }
 
 // says notes a report that a platform is about to make.
-func (g *ledger) says(platform, id, word string) {
+func (g *ledger) says(platform, id, word string, appeal int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reports++
@@ -181,8 +181,8 @@ func (g *ledger) says(platform, id, word string) {
 	if l == nil || l.platform != platform {
 		return // of an unknown order, or another platform's
 	}
-	l.said[word] = true
-	g.tell(l, "%s reports %s", platform, word)
+	l.says(word, appeal)
+	g.tell(l, "%s reports %s, of appeal %d", platform, word, appeal)
 }
 
 // tookReport notes what the hub answered to a report.
