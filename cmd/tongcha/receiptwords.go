@@ -61,7 +61,7 @@ func wordsEN() *words {
 		taken: "taken", due: "due", ended: "ended", result: "outcome", because: "because", says: "the platform says",
 		late: "ended late", yes: "yes", appeals: "appeals before",
 		outcome: map[string]string{
-			"COMPLETED": "detached", "REFUSED": "refused by the platform", "ABANDONED": "given up: the platform gave no usable answer", "CANCELLED": "taken back",
+			"COMPLETED": "detached", "REFUSED": "refused by the platform", "ABANDONED": "given up: the platform gave no usable answer", "CANCELLED": "cancelled",
 		},
 		reason: map[string]string{
 			"HAS_BALANCE": "money is left on the account", "HAS_DEBT": "the account owes money or has an open purchase", "ACCOUNT_FROZEN": "the account is frozen",
@@ -92,7 +92,7 @@ func wordsZH() *words {
 		taken: "受理时间", due: "应办结时间", ended: "办结时间", result: "结果", because: "原因", says: "平台说明",
 		late: "超期办结", yes: "是", appeals: "此前申诉次数",
 		outcome: map[string]string{
-			"COMPLETED": "已解绑", "REFUSED": "平台拒绝", "ABANDONED": "平台未给出有效答复，已停止发送", "CANCELLED": "已撤回",
+			"COMPLETED": "已解绑", "REFUSED": "平台拒绝", "ABANDONED": "平台未给出有效答复，已停止发送", "CANCELLED": "已取消",
 		},
 		reason: map[string]string{
 			"HAS_BALANCE": "账号内有余额", "HAS_DEBT": "账号有欠款或未完成的订单", "ACCOUNT_FROZEN": "账号已冻结", "LEGAL_HOLD": "有关机关要求保持账号现状",

@@ -152,6 +152,10 @@ func TestNextSteps(t *testing.T) {
 	withOrder(t, func(w *world, p *person, shop member, id string) {
 		shop.says(report(id, action), true, "ACTION_REQUIRED")
 		check(w, p, id, "action", "actionUrl", "actionUrl")
+		w.pass(6 * 24 * time.Hour)
+		p = w.person()
+		check(w, p, id, "action, overdue", "actionUrl", "actionUrl")
+		check(w, p, id, "a page that is gone", "如果页面打不开", "If the page does not open")
 	})
 	withOrder(t, func(w *world, _ *person, _ member, id string) {
 		w.pass(6 * 24 * time.Hour)
