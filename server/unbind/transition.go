@@ -117,8 +117,10 @@ func Replayed(now time.Time) Transition {
 // Discarded puts a dead letter aside for good; note is why, in the operator's
 // words.
 func Discarded(now time.Time, note string) Transition {
-	return Transition{cause: CauseDiscarded, time: now, reason: "DISCARDED", note: note}
+	return Transition{cause: CauseDiscarded, time: now, reason: reasonDiscarded, note: note}
 }
+
+const reasonDiscarded = "DISCARDED"
 
 // outcome is the attempt's outcome in one word: the state the platform gave, or
 // the code of the failure.
