@@ -169,6 +169,7 @@ type Report struct {
 	RefusalText   string
 	ActionURL     string // https; set where Stage is StageActionRequired
 	Time          time.Time
+	Untimed       bool          // a report whose Time is the hub's: the platform gave none, or one to come
 	CheckAfter    time.Duration // 0 where the platform gave none
 }
 

@@ -128,20 +128,41 @@ func TestAppealOfAnotherSubject(t *testing.T) {
 }
 
 func TestHundredAppeals(t *testing.T) {
+	for nth := range int32(2) {
+		withOrder(t, func(w *world, p *person, shop member, id string) {
+			shop.says(again(id, refused), true, "REFUSED")
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					if o, err := p.appeal(id, nth); err != nil || o.GetAppeals() != 1 {
+						w.Errorf("%v %v", o, err)
+					}
+				})
+			}
+			all.Wait()
+			if o := p.get(id); o.GetAppeals() != 1 || len(o.GetHistory()) != 3 {
+				w.Errorf("%v", o)
+			}
+		})
+	}
+}
+
+// A report without a time, or of one to come, may be a late repeat of the refusal:
+// it does not end the appeal.
+func TestReportsWithoutATimeAfterAnAppeal(t *testing.T) {
 	withOrder(t, func(w *world, p *person, shop member, id string) {
-		shop.says(again(id, refused), true, "REFUSED")
-		var all sync.WaitGroup
-		for range 100 {
-			all.Go(func() {
-				if o, err := p.appeal(id, 0); err != nil || o.GetAppeals() != 1 {
-					w.Errorf("%v %v", o, err)
-				}
-			})
+		shop.says(report(id, refused), true, "REFUSED")
+		w.pass(time.Minute)
+		if _, err := p.appeal(id, 1); err != nil {
+			w.Fatal(err)
 		}
-		all.Wait()
-		if o := p.get(id); o.GetAppeals() != 1 || len(o.GetHistory()) != 3 {
-			w.Errorf("%v", o)
-		}
+		w.pass(time.Minute)
+		shop.says(report(id, refused), false, "APPEALED")
+		shop.says(report(id, inReview), false, "APPEALED")
+		ahead := again(id, refused)
+		ahead.StateTime = timestamppb.New(time.Now().Add(30 * time.Second))
+		shop.says(ahead, false, "APPEALED")
+		shop.says(report(id, completed), true, "COMPLETED")
 	})
 }
 

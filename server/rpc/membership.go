@@ -29,7 +29,7 @@ func (h *handlers) ReportUnbind(ctx context.Context, r *hubv1.ReportUnbindReques
 }
 
 func parseReport(r *hubv1.ReportUnbindRequest, now time.Time) (platform.Report, error) {
-	out := platform.Report{Time: now}
+	out := platform.Report{Time: now, Untimed: true}
 	switch r.GetState() {
 	case hubv1.ReportedState_REPORTED_STATE_IN_REVIEW:
 		out.Stage = platform.StageInReview
@@ -55,8 +55,8 @@ func parseReport(r *hubv1.ReportUnbindRequest, now time.Time) (platform.Report, 
 		if err != nil {
 			return out, err
 		}
-		if at.Before(out.Time) { // a clock ahead of ours must not make the next word look old
-			out.Time = at
+		if !at.After(now) { // a clock ahead of ours must not make the next word look old
+			out.Time, out.Untimed = at, false
 		}
 	}
 	return out, nil

@@ -68,6 +68,10 @@ var (
 		"平台需要您本人继续办理，请打开平台提供的办理页面；办完后这里会自动更新。",
 		"The platform needs you to go on yourself: open the page that it gave. The order is updated here once that is done.",
 	}
+	stepActionLate = bilingual{
+		"已超过应办结时间。如果页面打不开或无法办理，请联系平台客服，或向 12315（消费者投诉）、12300（电信用户申诉）反映。",
+		"The order is past its due time. If the page does not open or does not help, turn to the platform's customer service, or to 12315 (consumers) or 12300 (telecom).",
+	}
 	stepOverdue = bilingual{
 		"已超过应办结时间，我们仍在继续联系平台。您也可以联系平台客服，或向 12315（消费者投诉）、12300（电信用户申诉）反映。",
 		"The order is past its due time, and we go on asking the platform. You can also turn to its customer service, or to 12315 (consumers) or 12300 (telecom).",
@@ -100,22 +104,29 @@ func nextStep(o unbind.Order, now time.Time, lang string) string {
 		if o.MayAppeal(now) == nil {
 			then = stepAppeal
 		}
-		if lang != "zh-CN" {
-			step += " "
-		}
-		return step + then.in(lang)
+		return sentences(lang, step, then.in(lang))
 	case o.State == unbind.Abandoned:
 		return stepAbandoned.in(lang)
 	case o.State == unbind.Cancelled && cause(o) == "BY_PERSON":
 		return stepTakenBack.in(lang)
 	case o.State == unbind.Cancelled:
 		return stepHolderChanged.in(lang)
+	case o.State == unbind.ActionRequired && o.Overdue(now):
+		return sentences(lang, stepAction.in(lang), stepActionLate.in(lang))
 	case o.State == unbind.ActionRequired:
 		return stepAction.in(lang)
 	case o.Overdue(now):
 		return stepOverdue.in(lang)
 	}
 	return ""
+}
+
+// sentences puts one after the other.
+func sentences(lang, a, b string) string {
+	if lang == "zh-CN" {
+		return a + b
+	}
+	return a + " " + b
 }
 
 // cause is why the order came into its state, in one word. Later steps may have

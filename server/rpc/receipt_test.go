@@ -152,6 +152,10 @@ func TestNextSteps(t *testing.T) {
 	withOrder(t, func(w *world, p *person, shop member, id string) {
 		shop.says(report(id, action), true, "ACTION_REQUIRED")
 		check(w, p, id, "action", "平台提供的办理页面", "open the page that it gave")
+		w.pass(6 * 24 * time.Hour)
+		p = w.person()
+		check(w, p, id, "action, overdue", "平台提供的办理页面", "open the page that it gave")
+		check(w, p, id, "a page that is gone", "如果页面打不开", "If the page does not open")
 	})
 	withOrder(t, func(w *world, _ *person, _ member, id string) {
 		w.pass(6 * 24 * time.Hour)

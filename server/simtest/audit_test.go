@@ -15,13 +15,14 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 	if n := len(o.History); n > 0 {
 		last = o.History[n-1]
 	}
+	g.checkAppeal(l, o)
 	switch o.State.String() {
 	case "COMPLETED":
-		if !l.said["COMPLETED"] {
+		if l.saidOf("COMPLETED") < 0 {
 			g.breach("an order is done when its platform says so", l, "the platform never did")
 		}
 	case "REFUSED":
-		if !l.said["REFUSED "+o.RefusalReason] {
+		if l.saidOf("REFUSED "+o.RefusalReason) < 0 {
 			g.breach("an order is refused when its platform says so", l, "the platform never gave %s", o.RefusalReason)
 		}
 	case "ABANDONED":
@@ -32,7 +33,7 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 		if last.Reason == "TOO_OLD" && last.Time.Sub(opened) < g.maxAge {
 			g.breach("an order is given up when it is too old", l, "it was open for %v", last.Time.Sub(opened))
 		}
-		if last.Reason == "ALREADY_EXISTS" && !l.said["ALREADY_EXISTS"] {
+		if last.Reason == "ALREADY_EXISTS" && l.saidOf("ALREADY_EXISTS") < 0 {
 			g.breach("an order is given up when its platform says so", l, "the platform never said that it exists")
 		}
 	case "CANCELLED":
@@ -49,6 +50,22 @@ func (g *ledger) checkWord(l *life, o unbind.Order) {
 		}
 	}
 	g.checkHistory(l, o)
+}
+
+// checkAppeal: where an appeal stands is what the platform said of it, not what it
+// said of the decision before. The mutex is held.
+func (g *ledger) checkAppeal(l *life, o unbind.Order) {
+	word := o.State.String()
+	switch word {
+	case "REFUSED":
+		word += " " + o.RefusalReason
+	case "IN_REVIEW", "ACTION_REQUIRED":
+	default:
+		return
+	}
+	if of := l.saidOf(word); o.Appeals > of {
+		g.breach("an appeal is decided by what is said of it", l, "%s after appeal %d, and the platform said so of %d", word, o.Appeals, of)
+	}
 }
 
 // awayFor is how long the platform has been suspended.
@@ -73,13 +90,15 @@ func (g *ledger) checkChanged(l *life) {
 }
 
 func (g *ledger) checkHistory(l *life, o unbind.Order) {
-	const keptFirst, keptLast, kept = 8, 28, 64
+	const keptFirst, keptLast, kept = 8, 28, 64 // of a long history some steps in between are left out
 	for i := 1; i < len(o.History); i++ {
 		a, b := o.History[i-1], o.History[i]
-		// Of a long history steps are left out anywhere between the first and the last.
-		gap := len(o.History) == kept && i >= keptFirst && i < kept-keptLast
 		aside := a.State == b.State && b.Reason == "DISCARDED" && l.discarded
-		if !gap && !aside && !direct(a.State.String(), b.State.String(), l.revivals > 0) {
+		leads := direct
+		if len(o.History) == kept && i >= keptFirst && i <= kept-keptLast {
+			leads = reachable
+		}
+		if !aside && !leads(a.State.String(), b.State.String(), l.revivals > 0) {
 			g.breach("states only move forward", l, "its history has %s after %s", b.State, a.State)
 		}
 		if b.Time.Before(a.Time) || b.Attempt < a.Attempt {

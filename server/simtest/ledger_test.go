@@ -54,8 +54,8 @@ type wish struct {
 type life struct {
 	id, platform string
 	wish         *wish
-	told         string // the state its person was told last
-	said         map[string]bool
+	told         string         // the state its person was told last
+	said         map[string]int // what its platform said, with the highest appeal it was said of
 	open         map[*call]bool
 	attempt      int
 	sent         int
@@ -68,6 +68,7 @@ type life struct {
 	revived      time.Time   // by an appeal or a replay
 	revivals     int
 	appeals      int  // of these
+	heardOf      int  // the highest appeal that its platform was sent
 	discarded    bool // the operator said so, though perhaps nobody heard
 	firstSent    time.Time
 	story        []string
@@ -97,7 +98,23 @@ func (l *life) failsOld(now time.Time) {
 // wasTaken reports whether the platform ever took the order: then it is asked
 // about, and not given up.
 func (l *life) wasTaken() bool {
-	return l.said["IN_REVIEW"] || l.said["ACCEPTED"] || l.said["ACTION_REQUIRED"]
+	return l.saidOf("IN_REVIEW") >= 0 || l.saidOf("ACTION_REQUIRED") >= 0
+}
+
+// says notes a word of the platform about the order as it is after so many appeals.
+func (l *life) says(word string, appeal int) {
+	if word == "ACCEPTED" {
+		word = "IN_REVIEW"
+	}
+	l.said[word] = max(l.saidOf(word), appeal)
+}
+
+// saidOf is the highest appeal that the platform said the word of; -1 where it never did.
+func (l *life) saidOf(word string) int {
+	if appeal, ok := l.said[word]; ok {
+		return appeal
+	}
+	return -1
 }
 
 type snooze struct {
@@ -135,7 +152,7 @@ const slack = 20 * time.Second
 func (g *ledger) life(id, platform string) *life {
 	l := g.lives[id]
 	if l == nil {
-		l = &life{id: id, platform: platform, said: make(map[string]bool), open: make(map[*call]bool)}
+		l = &life{id: id, platform: platform, said: make(map[string]int), open: make(map[*call]bool)}
 		g.lives[id] = l
 	}
 	return l

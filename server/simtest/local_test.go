@@ -43,7 +43,7 @@ func (local) Withdraw(*platform.Call) {}
 
 // Unbind implements platform.Platform.
 func (l local) Unbind(ctx context.Context, o platform.UnbindOrder) (platform.Report, error) {
-	s := sending{id: o.OrderID, number: o.Number.E164(), refs: o.AccountRefs, before: o.BoundBefore, attempt: o.Attempt, run: l.w.runNumber()}
+	s := sending{id: o.OrderID, number: o.Number.E164(), refs: o.AccountRefs, before: o.BoundBefore, attempt: o.Attempt, appeal: o.Appeal, run: l.w.runNumber()}
 	return l.within(ctx, func() reply { return l.unbind(ctx, s) })
 }
 

@@ -60,6 +60,7 @@ func (p *peer) visit(id string) {
 // word is one report that a platform will make.
 type word struct {
 	id, stage, reason string
+	appeal            int
 	at                time.Time
 	in                time.Duration
 }
@@ -71,23 +72,24 @@ func (p *peer) words(t *taken, began time.Time) []word {
 		return nil // the hub will ask
 	}
 	for range p.copies {
-		out = append(out, word{t.id, t.stage, t.reason, t.at, p.between(0, p.lateness)})
+		out = append(out, word{t.id, t.stage, t.reason, t.appeal, t.at, p.between(0, p.lateness)})
 		if p.wild {
-			out = append(out, word{t.id, "IN_REVIEW", "", began, p.between(0, p.lateness)})
+			out = append(out, word{t.id, "IN_REVIEW", "", t.appeal, began, p.between(0, p.lateness)},
+				word{t.id, t.stage, t.reason, t.appeal, time.Time{}, p.between(0, p.lateness)})
 		}
 		if p.contrary {
-			out = append(out, word{t.id, p.opposite(t.stage), "POLICY", time.Now(), p.between(0, p.lateness)})
+			out = append(out, word{t.id, p.opposite(t.stage), "POLICY", t.appeal, time.Now(), p.between(0, p.lateness)})
 		}
 	}
 	if !p.wild {
 		return out
 	}
 	for _, shift := range []time.Duration{-365 * day, 365 * day} {
-		out = append(out, word{t.id, "ACTION_REQUIRED", "", t.at.Add(shift), p.between(0, p.lateness)})
+		out = append(out, word{t.id, "ACTION_REQUIRED", "", t.appeal, t.at.Add(shift), p.between(0, p.lateness)})
 	}
 	alien := p.w.peers[p.rnd.IntN(len(p.w.peers))].anyOrder(p)
 	for _, id := range []string{seal.NewID(time.Now()), "", strings.Repeat("z", 300), alien} {
-		out = append(out, word{id, "COMPLETED", "", time.Now(), p.between(0, p.lateness)})
+		out = append(out, word{id, "COMPLETED", "", 0, time.Now(), p.between(0, p.lateness)})
 	}
 	return out
 }
@@ -116,9 +118,9 @@ func (g *ledger) orderOf(other string) string {
 }
 
 // tell reports where an order stands, three times if it has to.
-func (p *peer) tell(id, stage, reason string, at time.Time) {
+func (p *peer) tell(w word) {
 	for range 3 {
-		if p.w.ledger.broken() || p.report(id, stage, reason, at) == nil {
+		if p.w.ledger.broken() || p.report(w) == nil {
 			return
 		}
 		if !nap(p.w.ctx, time.Minute) {
@@ -127,8 +129,9 @@ func (p *peer) tell(id, stage, reason string, at time.Time) {
 	}
 }
 
-func (p *peer) report(id, stage, reason string, at time.Time) error {
-	p.w.ledger.says(string(p.id), id, strings.TrimSpace(stage+" "+cutReason(stage, reason)))
+func (p *peer) report(w word) error {
+	id, stage, reason, at := w.id, w.stage, w.reason, w.at
+	p.w.ledger.says(string(p.id), id, strings.TrimSpace(stage+" "+cutReason(stage, reason)), w.appeal)
 	ctx, cancel := context.WithTimeout(p.w.ctx, 5*time.Second)
 	defer cancel()
 	if stage == "ACCEPTED" {
@@ -146,9 +149,13 @@ func (p *peer) report(id, stage, reason string, at time.Time) error {
 		}
 		return nil
 	}
+	when := timestamppb.New(at)
+	if at.IsZero() {
+		when = nil
+	}
 	resp, err := p.members.ReportUnbind(ctx, &hubv1.ReportUnbindRequest{
 		OrderId: id, State: hubv1.ReportedState(hubv1.ReportedState_value["REPORTED_STATE_"+stage]), RefusalReason: cutReason(stage, reason),
-		ActionUrl: page, StateTime: timestamppb.New(at),
+		ActionUrl: page, StateTime: when,
 	})
 	if err == nil {
 		p.w.ledger.tookReport(string(p.id), id, resp.GetState())

@@ -136,7 +136,7 @@ func (c *connector) Describe(context.Context, *connectorv1.DescribeRequest) (*co
 
 // RequestUnbind implements connector.v1.
 func (c *connector) RequestUnbind(ctx context.Context, r *connectorv1.RequestUnbindRequest) (*connectorv1.RequestUnbindResponse, error) {
-	s := sending{id: r.GetOrderId(), number: r.GetPhoneNumber(), refs: r.GetAccountRefs(), attempt: int(r.GetAttempt()), run: c.p.w.runNumber()}
+	s := sending{id: r.GetOrderId(), number: r.GetPhoneNumber(), refs: r.GetAccountRefs(), attempt: int(r.GetAttempt()), appeal: int(r.GetAppeal()), run: c.p.w.runNumber()}
 	if r.GetBoundBefore() != nil {
 		s.before = r.GetBoundBefore().AsTime()
 	}

@@ -73,7 +73,7 @@ func (w *world) deadLetters() []unbind.Order {
 func (r *run) appeal(ctx context.Context, s phone.Subject, id string) (unbind.Order, error) {
 	now := time.Now()
 	p := &wishes{Orders: r.store, r: r}
-	o, err := p.Appeal(ctx, s, id, unbind.AppealedByPerson(now, now.Add(5*day)))
+	o, err := p.Appeal(ctx, s, id, unbind.AppealedByPerson(now, now.Add(5*day), 0))
 	r.service.Wake()
 	return o, err
 }

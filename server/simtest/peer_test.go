@@ -40,6 +40,7 @@ type taken struct {
 	reason     string
 	at         time.Time // of the stage, by its clock
 	attempt    int
+	appeal     int
 }
 
 func (w *world) newPeer(id string, c character) *peer {
@@ -185,10 +186,15 @@ func (p *peer) take(s sending) reply {
 	case t != nil && t.number != s.number:
 		return failure(codes.AlreadyExists)
 	case t == nil:
-		t = &taken{id: s.id, number: s.number, refs: s.refs, before: s.before, attempt: s.attempt}
+		t = &taken{id: s.id, number: s.number, refs: s.refs, before: s.before, attempt: s.attempt, appeal: s.appeal}
 		p.orders[s.id] = t
 		p.seen = append(p.seen, s.id)
 		p.begin(t)
+	case s.appeal > t.appeal:
+		t.appeal, t.attempt = s.appeal, s.attempt
+		if t.stage == "REFUSED" {
+			p.begin(t)
+		}
 	case t.stage == "REFUSED" && s.attempt > t.attempt && p.chance(0.5): // it thinks again
 		t.attempt = s.attempt
 		p.end(t, "COMPLETED")
@@ -227,7 +233,7 @@ func (p *peer) verdict() string {
 	return "COMPLETED"
 }
 
-func (p *peer) move(t *taken, stage string) { t.stage, t.at = stage, time.Now() }
+func (p *peer) move(t *taken, stage string) { t.stage, t.reason, t.at = stage, "", time.Now() }
 
 // end ends an order here and now; its effect is in the ledger before anybody can
 // be told.
@@ -238,7 +244,6 @@ func (p *peer) end(t *taken, stage string) {
 		t.reason = reasons[p.rnd.IntN(len(reasons))]
 		return
 	}
-	t.reason = ""
 	p.detach(t)
 }
 
@@ -254,9 +259,9 @@ func (p *peer) turn(t *taken) {
 		p.mu.Unlock()
 		return
 	}
-	stage, at := t.stage, t.at
+	w := word{id: t.id, stage: t.stage, appeal: t.appeal, at: t.at}
 	p.mu.Unlock()
-	p.tell(t.id, stage, "", at)
+	p.tell(w)
 }
 
 // finish ends an order that took its time, unless the platform forgot it.
@@ -271,7 +276,7 @@ func (p *peer) finish(t *taken) {
 	words := p.words(t, began)
 	p.mu.Unlock()
 	for _, word := range words {
-		p.w.later(word.in, func() { p.tell(word.id, word.stage, word.reason, word.at) })
+		p.w.later(word.in, func() { p.tell(word) })
 	}
 }
 
@@ -304,7 +309,7 @@ func (p *peer) detach(t *taken) {
 
 // says is where an order stands.
 func (p *peer) says(t *taken) reply {
-	r := reply{stage: t.stage, reason: t.reason, at: t.at}
+	r := reply{stage: t.stage, reason: t.reason, appeal: t.appeal, at: t.at}
 	if p.w.isWell() {
 		return r
 	}

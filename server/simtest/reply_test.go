@@ -19,6 +19,7 @@ import (
 type reply struct {
 	stage  string // as in the contract, without prefix; "" with a code
 	reason string // of a refusal
+	appeal int    // of which it is said
 	at     time.Time
 	again  time.Duration // check_after; 0 for none
 
@@ -140,7 +141,7 @@ func (r reply) report() (platform.Report, error) {
 func reportOf(stage, reason string, at time.Time) platform.Report {
 	rep := platform.Report{Time: at, RefusalReason: reason}
 	if now := time.Now(); at.IsZero() || at.After(now) {
-		rep.Time = now
+		rep.Time, rep.Untimed = now, true
 	}
 	switch stage {
 	case "COMPLETED":

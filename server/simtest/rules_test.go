@@ -13,6 +13,7 @@ type sending struct {
 	refs       []string
 	before     time.Time
 	attempt    int
+	appeal     int
 	run        int
 }
 
@@ -23,7 +24,7 @@ func (g *ledger) began(platform string, s sending) *call {
 	g.sends++
 	now := g.now()
 	l := g.life(s.id, platform)
-	g.tell(l, "%s gets it, attempt %d", platform, s.attempt)
+	g.tell(l, "%s gets it, attempt %d, appeal %d", platform, s.attempt, s.appeal)
 	c := g.openLocked(l, platform, s.run, false)
 	if l.sent++; l.firstSent.IsZero() {
 		l.firstSent = now
@@ -101,8 +102,11 @@ func (g *ledger) checkAttempt(l *life, s sending, now time.Time) {
 			g.breach("an order that is put off waits", l, "until %s", z.until.UTC().Format("01-02 15:04:05"))
 		}
 	}
+	if s.appeal < l.heardOf || s.appeal > l.appeals {
+		g.breach("a platform hears of the appeals that were made", l, "appeal %d after %d, and its person made %d at most", s.appeal, l.heardOf, l.appeals)
+	}
 	l.snoozed = nil
-	l.attempt = s.attempt
+	l.attempt, l.heardOf = s.attempt, s.appeal
 }
 
 // holderStale is how long a carrier's word about a holder stands.
@@ -152,7 +156,7 @@ func (g *ledger) ended(c *call, r reply, heard bool) {
 	delete(c.l.open, c)
 	g.tell(c.l, "%s answers %s (heard: %v)", c.l.platform, r, heard)
 	if word := r.word(); word != "" {
-		c.l.said[word] = true
+		c.l.says(word, r.appeal)
 	}
 	if !heard {
 		return
@@ -169,7 +173,7 @@ func (g *ledger) ended(c *call, r reply, heard bool) {
 }
 
 // says notes a report that a platform is about to make.
-func (g *ledger) says(platform, id, word string) {
+func (g *ledger) says(platform, id, word string, appeal int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reports++
@@ -177,8 +181,8 @@ func (g *ledger) says(platform, id, word string) {
 	if l == nil || l.platform != platform {
 		return // of an unknown order, or another platform's
 	}
-	l.said[word] = true
-	g.tell(l, "%s reports %s", platform, word)
+	l.says(word, appeal)
+	g.tell(l, "%s reports %s, of appeal %d", platform, word, appeal)
 }
 
 // tookReport notes what the hub answered to a report.

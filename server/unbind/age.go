@@ -76,17 +76,19 @@ func (d *Dispatcher) ages(l *lane, now time.Time) bool {
 // doesn't hide what is behind it, and the first that still may wait ends it.
 func (d *Dispatcher) age(ctx context.Context, claims []Claim) {
 	done := 0
+	defer func() { // also after a panic, or the platform's orders would never be looked at again
+		d.queue.Release(context.WithoutCancel(ctx), claims[done:])
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		l := d.lane(claims[0].Order.Platform)
+		l.aging, l.agedAt = false, time.Now()
+		if done == len(claims) {
+			l.agedAt = time.Time{} // there may be more
+		}
+	}()
 	for done < len(claims) && ctx.Err() == nil && d.ageOne(ctx, claims[done]) {
 		done++
 	}
-	d.queue.Release(context.WithoutCancel(ctx), claims[done:])
-	d.mu.Lock()
-	l := d.lane(claims[0].Order.Platform)
-	l.aging, l.agedAt = false, time.Now()
-	if done == len(claims) {
-		l.agedAt = time.Time{} // there may be more
-	}
-	d.mu.Unlock()
 }
 
 // ageOne reports whether the order does not stand in the way any more.

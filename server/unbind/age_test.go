@@ -166,3 +166,34 @@ func TestOftenPutOff(t *testing.T) {
 		h.tooOld(look())
 	}, shop)
 }
+
+// fragile is a queue whose first outcome is a panic.
+type fragile struct {
+	unbind.Queue
+	broke bool
+}
+
+func (f *fragile) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
+	if !f.broke {
+		f.broke = true
+		panic("fault")
+	}
+	return f.Queue.Finish(ctx, c, t)
+}
+
+// TestPanicWhileAging: a fault while a platform's oldest orders are looked at does
+// not keep them from being looked at again.
+func TestPanicWhileAging(t *testing.T) {
+	inHub(t, func(h *hub) {
+		h.stop()
+		queue := &fragile{Queue: h.store}
+		h.newService(queue)
+		h.run()
+		look := h.place("alice", "never")
+		time.Sleep(month + 3*hours)
+		if !queue.broke {
+			h.Fatal("nothing was looked at")
+		}
+		h.tooOld(look())
+	})
+}

@@ -147,3 +147,105 @@ func TestAppealEndsAWait(t *testing.T) {
 		h.state(look(), completed)
 	}, shop)
 }
+
+// TestAppealOvertakesAnAttempt: the answer to an attempt that began before the
+// appeal is of the decision appealed against, whatever it is and however long it
+// wants the hub to wait; only that all is done counts.
+func TestAppealOvertakesAnAttempt(t *testing.T) {
+	late := report(platform.StageInReview, time.Time{})
+	late.CheckAfter = 24 * time.Hour
+	for name, tt := range map[string]struct {
+		answer platform.Report
+		err    error
+		sent   int
+	}{
+		"refused":   {report(platform.StageRefused, time.Time{}), nil, 2},
+		"in review": {late, nil, 2},
+		"put off":   {platform.Report{}, &platform.CallError{Code: platform.CodeResourceExhausted, RetryAfter: 24 * time.Hour}, 2},
+		"no answer": {platform.Report{}, &platform.CallError{Code: "INTERNAL"}, 2},
+		"disowned":  {platform.Report{}, &platform.CallError{Code: platform.CodeAlreadyExists}, 2},
+		"completed": {report(platform.StageCompleted, time.Time{}), nil, 1},
+	} {
+		shop := &peer{id: "shop"}
+		shop.unbind = func(_ context.Context, n int) (platform.Report, error) {
+			if n > 0 {
+				return report(platform.StageCompleted, time.Now()), nil
+			}
+			time.Sleep(5 * time.Second)
+			r := tt.answer
+			r.Time = time.Now()
+			return r, tt.err
+		}
+		inHub(t, func(h *hub) {
+			look := h.place("alice", "shop")
+			o := look()
+			_, _, err := h.service.Report(h.Context(), "shop", o.ID, report(platform.StageRefused, time.Now()))
+			h.check(err)
+			time.Sleep(time.Second)
+			h.appeal(look(), 1, "")
+			time.Sleep(10 * time.Second)
+			o = look()
+			h.state(o, completed)
+			sent, _ := shop.calls()
+			if len(sent) != tt.sent || tt.sent == 2 && (sent[1].Appeal != 1 || sent[1].Attempt < sent[0].Attempt) {
+				h.Errorf("%s: sent %+v", name, sent)
+			}
+			for i := 1; i < len(o.History); i++ {
+				if o.History[i].Time.Before(o.History[i-1].Time) {
+					h.Errorf("%s: step %d is before the one ahead of it: %+v", name, i, o.History)
+				}
+			}
+		}, shop)
+	}
+}
+
+// TestOldRefusalAfterAnAppeal: a late repeat of the refusal does not end the appeal,
+// with the platform's time or without one, whatever state the appeal is in.
+func TestOldRefusalAfterAnAppeal(t *testing.T) {
+	now := day1.Add(time.Hour)
+	for _, in := range []unbind.State{appealed, review, action} {
+		o := inState(refused)
+		o.Apply(unbind.AppealedByPerson(now, now.Add(time.Hour), 1))
+		o.State = in
+		later := now.Add(time.Hour)
+		untimed := func(stage platform.Stage) platform.Report {
+			r := report(stage, later)
+			r.Untimed = true
+			return r
+		}
+		for _, stage := range []platform.Stage{platform.StageRefused, platform.StageInReview, platform.StageActionRequired} {
+			for _, r := range []platform.Report{untimed(stage), report(stage, day1), report(stage, day1.Add(time.Second)), report(stage, now)} {
+				if next := o.NextTime; o.Apply(unbind.Reported(later, r, later.Add(time.Hour))) || o.State != in || !o.NextTime.Equal(next) {
+					t.Fatalf("%s: %+v moved it to %s, next %v", in, r, o.State, o.NextTime)
+				}
+			}
+		}
+		refusal, done := o, o
+		if !refusal.Apply(unbind.Reported(later, report(platform.StageRefused, now.Add(time.Second)), later)) || refusal.State != refused {
+			t.Errorf("%s: the refusal of the appeal left it %s", in, refusal.State)
+		}
+		if !done.Apply(unbind.Reported(later, untimed(platform.StageCompleted), later)) || done.State != completed {
+			t.Errorf("%s: a completion without a time left it %s", in, done.State)
+		}
+	}
+	o := inState(queued)
+	r := report(platform.StageRefused, now)
+	r.Untimed = true
+	if !o.Apply(unbind.Reported(now, r, now)) {
+		t.Error("a refusal without a time does not count where nobody has appealed")
+	}
+}
+
+// TestChangeOfHandsIsNotForgotten: what the carrier said holds also where a report
+// took the order on in the meantime, so that an older word of it does not do.
+func TestChangeOfHandsIsNotForgotten(t *testing.T) {
+	for name, change := range map[string]unbind.Transition{"before": unbind.HolderChanged(day1), "again": unbind.Forgotten(day1)} {
+		for _, s := range open {
+			o := inState(s)
+			o.HolderChecked = day1
+			if o.Apply(change); !o.HolderChecked.IsZero() {
+				t.Errorf("checked %s sending, %s: the carrier's word of %v stands", name, s, o.HolderChecked)
+			}
+		}
+	}
+}

@@ -188,7 +188,7 @@ func TestAppealedIsChecked(t *testing.T) {
 		o := look()
 		h.state(o, refused)
 		c.say(platform.ChangeHands, nil)
-		_, err := h.store.Appeal(h.Context(), o.Subject, o.ID, unbind.AppealedByPerson(time.Now(), time.Now().Add(time.Hour)))
+		_, err := h.store.Appeal(h.Context(), o.Subject, o.ID, unbind.AppealedByPerson(time.Now(), time.Now().Add(time.Hour), 0))
 		h.check(err)
 		h.service.Wake()
 		h.state(look(), cancelled)

@@ -104,7 +104,7 @@ type Order struct {
 	Run           int64     // which run of the store took it
 	Sent          bool      // an attempt was made, also one that cost none
 	Appeals       int       // how often the person appealed
-	AppealedOver  time.Time // the platform's time of the refusal appealed last: its reports up to then are void
+	AppealedOver  time.Time // when the refusal was appealed last: reports of a platform's time up to then are void
 	Discarded     bool      // a dead letter that an operator put aside
 	Note          string    // why, in the operator's words
 	RefusalReason string

@@ -15,6 +15,7 @@ type Transition struct {
 	time   time.Time
 	next   time.Time
 	due    time.Time // of an appeal
+	nth    int       // which appeal it is, from 1; 0: the next one
 	reason string
 	note   string // of a discard
 	report platform.Report
@@ -104,9 +105,10 @@ func CancelledByPerson(now time.Time) Transition {
 	return Transition{cause: CauseCancelled, to: Cancelled, time: now, reason: "BY_PERSON"}
 }
 
-// AppealedByPerson opens a refused order again, now due at due.
-func AppealedByPerson(now, due time.Time) Transition {
-	return Transition{cause: CauseAppealed, to: Appealed, time: now, next: now, due: due, reason: "BY_PERSON"}
+// AppealedByPerson opens a refused order again, now due at due. nth says which
+// appeal it is, from 1; 0 stands for the next one.
+func AppealedByPerson(now, due time.Time, nth int) Transition {
+	return Transition{cause: CauseAppealed, to: Appealed, time: now, next: now, due: due, nth: nth, reason: "BY_PERSON"}
 }
 
 // Replayed opens a dead letter again. Its due time stays: it is late.
@@ -173,15 +175,17 @@ func (o *Order) Apply(t Transition) bool {
 	return changed
 }
 
-// stale reports whether a word of the platform is older than what is known.
+// stale reports whether a transition is of a time before what is known.
 func (o *Order) stale(t Transition, to State) bool {
-	if machine[t.cause].By != ByPlatform {
+	switch {
+	case t.cause == CauseAppealed:
+		return o.wasAppealed(t.nth)
+	case to != Completed && (o.overtaken(t) || o.isOfRefusal(t)):
+		return true // it is of the decision that the person has appealed against
+	case machine[t.cause].By != ByPlatform:
 		return false
 	}
 	own := !t.attempted.IsZero() // an answer to the hub, not a report
-	if to != Completed && o.Appeals > 0 && (own && t.appeal < o.Appeals || !own && !t.report.Time.After(o.AppealedOver)) {
-		return true // it is of the decision that the person has appealed against
-	}
 	if to.Rank() != o.State.Rank() {
 		return false
 	}
@@ -194,10 +198,26 @@ func (o *Order) stale(t Transition, to State) bool {
 	return !t.report.Time.After(o.ReportTime)
 }
 
+// overtaken reports whether the transition is of an attempt that the person's
+// appeal overtook: the platform had not heard of the appeal when it began.
+func (o *Order) overtaken(t Transition) bool {
+	return !t.attempted.IsZero() && t.appeal < o.Appeals
+}
+
+// isOfRefusal reports whether a report of the platform may be of the decision that
+// the person has appealed against. One without a time may always be.
+func (o *Order) isOfRefusal(t Transition) bool {
+	return t.cause == CauseReported && o.Appeals > 0 && (t.report.Untimed || !t.report.Time.After(o.AppealedOver))
+}
+
 // keepAsking renews the next time of an order that the platform has taken and
-// that an attempt left where it is.
+// that an attempt left where it is. What was put off by an attempt from before an
+// appeal is not: the appeal is to be sent.
 func (o *Order) keepAsking(t Transition) {
-	if !t.attempted.IsZero() && !t.next.IsZero() {
+	switch {
+	case o.overtaken(t):
+		o.NextTime = t.time.Add(firstDelay)
+	case !t.attempted.IsZero() && !t.next.IsZero():
 		o.NextTime = t.next
 	}
 }
@@ -205,6 +225,9 @@ func (o *Order) keepAsking(t Transition) {
 func (o *Order) recordAttempt(t Transition) {
 	if !t.holderCheck.IsZero() {
 		o.HolderChecked = t.holderCheck
+	}
+	if t.HolderGone() {
+		o.HolderChecked = time.Time{} // also where a report came in between and the order goes on
 	}
 	if t.attempted.IsZero() {
 		return
@@ -217,7 +240,7 @@ func (o *Order) recordAttempt(t Transition) {
 	o.Sent = true
 	if machine[t.cause].Spends {
 		o.Attempts++
-		if o.State.Rank() == rankOpen {
+		if o.State.Rank() == rankOpen && !o.overtaken(t) {
 			o.step(Step{State: Sending, Time: t.attempted, Attempt: o.Attempts})
 		}
 	}
@@ -233,7 +256,7 @@ func (o *Order) take(t Transition) {
 		o.RefusalReason, o.RefusalText, o.ActionURL = t.report.RefusalReason, t.report.RefusalText, t.report.ActionURL
 	case CauseAppealed:
 		o.Appeals++
-		o.AppealedOver, o.OpenTime, o.DueTime, o.Polls = o.ReportTime, t.time, t.due, 0
+		o.AppealedOver, o.OpenTime, o.DueTime, o.Polls = t.time, t.time, t.due, 0
 	case CauseReplayed:
 		o.OpenTime, o.Polls = t.time, 0
 	case CauseDiscarded:

@@ -75,7 +75,7 @@ var moves = []struct {
 	{"forgotten", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Forgotten(a.Ended) }), []unbind.State{review, action}, cancelled, nil},
 	{"cancelled by person", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.CancelledByPerson(a.Ended) }), []unbind.State{queued}, cancelled, nil},
 	{"appealed by person", byHub(func(a unbind.Attempt) unbind.Transition {
-		return unbind.AppealedByPerson(a.Ended, a.Ended.Add(time.Hour))
+		return unbind.AppealedByPerson(a.Ended, a.Ended.Add(time.Hour), 0)
 	}), []unbind.State{refused}, appealed, nil},
 	{"replayed", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Replayed(a.Ended) }), []unbind.State{abandoned}, queued, nil},
 	{"discarded", byHub(func(a unbind.Attempt) unbind.Transition { return unbind.Discarded(a.Ended, "gone") }), nil, 0, nil},

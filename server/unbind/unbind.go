@@ -51,8 +51,8 @@ type Orders interface {
 	// Cancel ends the person's order that was never sent.
 	// Errors: fault.UnbindNotFound, AlreadySent, AlreadyTerminal.
 	Cancel(ctx context.Context, s phone.Subject, id string, t Transition) (Order, error)
-	// Appeal opens the person's refused order again; one that is appealed already
-	// is returned as it is. Errors: fault.UnbindNotFound, those of MayAppeal.
+	// Appeal opens the person's refused order again; one that t's appeal was made
+	// of already is returned as it is. Errors: fault.UnbindNotFound, those of MayAppeal.
 	Appeal(ctx context.Context, s phone.Subject, id string, t Transition) (Order, error)
 }
 
@@ -279,19 +279,8 @@ func (s *Service) Cancel(ctx context.Context, subject phone.Subject, id string) 
 //
 // Errors: fault.UnbindNotFound, those of MayAppeal.
 func (s *Service) Appeal(ctx context.Context, subject phone.Subject, id string, nth int) (Order, error) {
-	if nth != 0 {
-		o, err := s.o.Orders.Order(ctx, subject, id)
-		switch {
-		case err != nil || o.Appeals >= nth:
-			return o, err
-		case nth > MaxAppeals:
-			return Order{}, fault.AppealLimit.New()
-		case nth > o.Appeals+1:
-			return Order{}, fault.NotRefused.New() // nobody has decided on the appeal before
-		}
-	}
 	now := s.o.Now()
-	o, err := s.o.Orders.Appeal(ctx, subject, id, AppealedByPerson(now, s.o.DueTime(now)))
+	o, err := s.o.Orders.Appeal(ctx, subject, id, AppealedByPerson(now, s.o.DueTime(now), nth))
 	if err != nil {
 		return Order{}, fmt.Errorf("appeal: %w", err)
 	}

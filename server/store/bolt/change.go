@@ -98,13 +98,12 @@ func (s *Store) transit(ctx context.Context, id string, raw []byte, t unbind.Tra
 				return err
 			}
 		}
-		if c.record == nil {
-			return nil
+		if c.record != nil {
+			if err := c.write(tx); err != nil {
+				return err
+			}
 		}
-		if err := c.write(tx); err != nil {
-			return err
-		}
-		if t.HolderGone() && c.moved {
+		if t.HolderGone() { // also where a report kept it from ending this order
 			return s.doubtHolder(tx, c.after)
 		}
 		return nil

@@ -16,13 +16,10 @@ var _ unbind.DeadLetters = (*Store)(nil)
 // Appeal implements unbind.Orders.
 func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
 	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
-		switch {
-		case o.Subject != subject:
+		if o.Subject != subject {
 			return fault.UnbindNotFound.New()
-		case o.State == unbind.Appealed:
-			return nil // the machine does not let it be appealed twice
 		}
-		return o.MayAppeal(t.Time())
+		return o.Admits(t)
 	})
 	return s.shown(c.after, t.Time()), err
 }

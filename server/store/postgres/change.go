@@ -120,7 +120,7 @@ WHERE id = $1 AND token = $2 AND lease_until > $7 RETURNING id`, r.id, int64(c.T
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fault.LeaseLost.New()
 		}
-		if err == nil && t.HolderGone() && o.State.Final() {
+		if err == nil && t.HolderGone() {
 			err = s.doubtHolder(ctx, tx, o)
 		}
 		return err
@@ -190,13 +190,10 @@ func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t 
 // Appeal implements unbind.Orders.
 func (s *Store) Appeal(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
 	o, _, err := s.change(ctx, id, t, func(h held) (bool, error) {
-		switch {
-		case h.order.Subject != subject:
+		if h.order.Subject != subject {
 			return false, fault.UnbindNotFound.New()
-		case h.order.State == unbind.Appealed:
-			return true, nil
 		}
-		return false, h.order.MayAppeal(t.Time())
+		return false, h.order.Admits(t)
 	})
 	return o, err
 }

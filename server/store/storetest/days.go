@@ -105,7 +105,7 @@ func unbindDays(f *fixture) {
 	f.enqueue(f.request(b, item(appealed)))
 	end(platform.StageRefused, appealed.ID)
 	anew := f.now.Add(400 * time.Hour)
-	_, err = f.Appeal(f.ctx, b.subject, appealed.ID, unbind.AppealedByPerson(f.now, anew))
+	_, err = f.Appeal(f.ctx, b.subject, appealed.ID, unbind.AppealedByPerson(f.now, anew, 0))
 	f.ok(err)
 	end(platform.StageCompleted, appealed.ID)
 	add(dayOf(f.now.Add(-4*time.Hour)), coverage.Unbinds{Taken: 1})

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"sync"
 	"time"
 
 	"github.com/tongcha/tongcha/server/fault"
@@ -12,6 +13,7 @@ import (
 var deadCases = map[string]func(*fixture){
 	"Appeal":                    appeal,
 	"AppealRules":               appealRules,
+	"AppealsInParallel":         appealsInParallel,
 	"ReportsOfARefusalAppealed": reportsAppealed,
 	"DeadLetters":               deadLetters,
 	"DeadLetterPages":           deadLetterPages,
@@ -37,20 +39,20 @@ func appeal(f *fixture) {
 	o := f.refusedOrder(a, f.now)
 	f.same("nothing to do", len(f.claim(9)), 0)
 	later, due := f.now.Add(time.Hour), f.now.Add(200*time.Hour)
-	got, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(later, due))
+	got, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(later, due, 0))
 	f.ok(err)
 	f.same("state", got.State, unbind.Appealed)
 	f.same("due", got.DueTime, due)
 	f.same("appeals", got.Appeals, 1)
 	f.reopen()
 	f.same("on disk", f.orderOf(a, o.ID), got)
-	again, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(later.Add(time.Hour), due.Add(time.Hour)))
+	again, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(later.Add(time.Hour), due.Add(time.Hour), 0))
 	f.ok(err)
 	f.same("appealed already", again, got)
 
 	claims, _ := f.claimAt(later, time.Hour, 9, func(platform.ID) int { return 9 })
 	f.same("sent again", claimed(claims), []string{o.ID})
-	a2 := unbind.Attempt{Began: later, Ended: later}
+	a2 := unbind.Attempt{Began: later, Ended: later, Appeal: 1}
 	got, err = f.Finish(f.ctx, claims[0], unbind.Retry(a2, "UNAVAILABLE", later))
 	f.ok(err)
 	f.same("still appealed", got.State, unbind.Appealed)
@@ -65,7 +67,7 @@ func appealRules(f *fixture) {
 	a := f.alice()
 	refuse := func(id string, at time.Time, want fault.Reason) {
 		f.Helper()
-		_, err := f.Appeal(f.ctx, a.subject, id, unbind.AppealedByPerson(at, at.Add(time.Hour)))
+		_, err := f.Appeal(f.ctx, a.subject, id, unbind.AppealedByPerson(at, at.Add(time.Hour), 0))
 		f.refused(err, want)
 	}
 	refuse(seal.NewID(f.now), f.now, fault.UnbindNotFound)
@@ -77,14 +79,15 @@ func appealRules(f *fixture) {
 	refuse(open.ID, f.now, fault.AlreadyTerminal)
 
 	o := f.refusedOrder(a, f.now)
-	_, err = f.Appeal(f.ctx, f.carol().subject, o.ID, unbind.AppealedByPerson(f.now, f.now)) // the next holder
+	_, err = f.Appeal(f.ctx, f.carol().subject, o.ID, unbind.AppealedByPerson(f.now, f.now, 0)) // the next holder
 	f.refused(err, fault.UnbindNotFound)
 	refuse(o.ID, f.now.Add(unbind.AppealWindow+time.Second), fault.AppealTooLate)
 	at := f.now
 	for range unbind.MaxAppeals {
 		at = at.Add(time.Hour)
-		_, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(at, at.Add(time.Hour)))
+		_, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(at, at.Add(time.Hour), 0))
 		f.ok(err)
+		at = at.Add(time.Minute)
 		_, changed, err := f.Report(f.ctx, "shop", o.ID, unbind.Reported(at, f.answer(platform.StageRefused, at), at))
 		f.ok(err)
 		f.same("refused again", changed, true)
@@ -93,20 +96,62 @@ func appealRules(f *fixture) {
 	refuse(o.ID, at, fault.AppealLimit)
 }
 
+// appealsInParallel: which appeal it is is decided where it is made, so that a
+// repeat counts once, also where the platform refuses in between.
+func appealsInParallel(f *fixture) {
+	a := f.alice()
+	o := f.refusedOrder(a, f.now)
+	for nth := 1; nth <= unbind.MaxAppeals; nth++ {
+		at := f.now.Add(time.Duration(nth) * time.Hour)
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				got, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(at, at.Add(time.Hour), nth))
+				if err != nil || got.Appeals != nth {
+					f.Errorf("appeal %d: %d appeals, %v", nth, got.Appeals, err)
+				}
+				if i%10 == 9 {
+					_, _, err := f.Report(f.ctx, "shop", o.ID, f.reported(platform.StageRefused, at.Add(time.Duration(i)*time.Second)))
+					if err != nil {
+						f.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		f.same("counted once", f.orderOf(a, o.ID).Appeals, nth)
+		_, _, err := f.Report(f.ctx, "shop", o.ID, f.reported(platform.StageRefused, at.Add(30*time.Minute)))
+		f.ok(err)
+	}
+	f.reopen()
+	last := f.orderOf(a, o.ID)
+	for nth, want := range map[int]fault.Reason{0: fault.AppealLimit, 3: fault.AppealLimit} {
+		_, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(last.StateTime, last.StateTime, nth))
+		f.refused(err, want)
+	}
+	for nth := range unbind.MaxAppeals {
+		got, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(last.StateTime, last.StateTime, nth+1))
+		f.ok(err)
+		f.same("a repeat, late", got, last)
+	}
+}
+
 // reportsAppealed: what a platform said of the decision that was appealed does
 // not decide the appeal, however late it comes; that it is done counts.
 func reportsAppealed(f *fixture) {
 	a := f.alice()
 	o := f.refusedOrder(a, f.now)
 	at := f.now.Add(time.Hour)
-	_, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(at, at.Add(time.Hour)))
+	_, err := f.Appeal(f.ctx, a.subject, o.ID, unbind.AppealedByPerson(at, at.Add(time.Hour), 0))
 	f.ok(err)
 	for _, stage := range []platform.Stage{platform.StageRefused, platform.StageInReview, platform.StageActionRequired} {
-		_, changed, err := f.Report(f.ctx, "shop", o.ID, f.reported(stage, f.now))
-		f.ok(err)
-		f.same("an old report", changed, false)
+		for _, said := range []time.Time{f.now, f.now.Add(time.Second), at} { // its clock may be ahead of the hub's
+			_, changed, err := f.Report(f.ctx, "shop", o.ID, f.reported(stage, said))
+			f.ok(err)
+			f.same("an old report", changed, false)
+		}
 	}
-	_, changed, err := f.Report(f.ctx, "shop", o.ID, f.reported(platform.StageInReview, at))
+	_, changed, err := f.Report(f.ctx, "shop", o.ID, f.reported(platform.StageInReview, at.Add(time.Second)))
 	f.ok(err)
 	f.same("in review", changed, true)
 	_, changed, err = f.Report(f.ctx, "shop", o.ID, f.reported(platform.StageRefused, f.now))

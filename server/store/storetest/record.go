@@ -127,7 +127,7 @@ func ordersGo(f *fixture) {
 	f.ok(err)
 	_, _, err = f.Report(f.ctx, "bank", again.ID, f.reported(platform.StageRefused, f.now))
 	f.ok(err)
-	_, err = f.Appeal(f.ctx, a.subject, again.ID, unbind.AppealedByPerson(f.now.Add(time.Hour), f.now.Add(2*time.Hour)))
+	_, err = f.Appeal(f.ctx, a.subject, again.ID, unbind.AppealedByPerson(f.now.Add(time.Hour), f.now.Add(2*time.Hour), 0))
 	f.ok(err)
 	f.sweep(f.now.Add(180 * 24 * time.Hour))
 	f.orderOf(a, done.ID)

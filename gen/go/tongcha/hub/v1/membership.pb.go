@@ -156,6 +156,8 @@ type ReportUnbindRequest struct {
 	// Required where state is ACTION_REQUIRED. An https:// page, at most 512 bytes.
 	ActionUrl string `protobuf:"bytes,5,opt,name=action_url,json=actionUrl,proto3" json:"action_url,omitempty"`
 	// Optional. When the state was reached, by the platform's clock.
+	// Without it a report about an order that the person has appealed against counts
+	// only where state is COMPLETED: the hub can't tell which decision it is of.
 	StateTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1185,7 +1185,7 @@ type Order struct {
 	ReportNanos int64 `protobuf:"fixed64,25,opt,name=report_nanos,json=reportNanos,proto3" json:"report_nanos,omitempty"`
 	// How often the person appealed.
 	Appeals int32 `protobuf:"varint,26,opt,name=appeals,proto3" json:"appeals,omitempty"`
-	// The platform's time of the refusal appealed last: its reports up to then are
+	// When the refusal was appealed last: reports of a platform's time up to then are
 	// void.
 	AppealedOverNanos int64 `protobuf:"fixed64,27,opt,name=appealed_over_nanos,json=appealedOverNanos,proto3" json:"appealed_over_nanos,omitempty"`
 	// Whether an operator put it aside as a dead letter.
