@@ -151,6 +151,9 @@ func (o *Order) Apply(t Transition) bool {
 	if to == 0 {
 		to = o.State
 	}
+	if open && o.overtaken(t, to) {
+		return false // and its next time stays: the platform has not been asked anew yet
+	}
 	if !t.cause.leads(o.State, to) || o.stale(t, to) {
 		if open {
 			o.keepAsking(t)
@@ -167,6 +170,13 @@ func (o *Order) Apply(t Transition) bool {
 		o.note(t)
 	}
 	return changed
+}
+
+// overtaken reports whether the attempt began before the order was opened anew:
+// what came of it is of the decision that the person has appealed against. That
+// the accounts are detached, or the id is another order's, counts at any time.
+func (o *Order) overtaken(t Transition, to State) bool {
+	return !t.attempted.IsZero() && t.attempted.Before(o.OpenTime) && to != Completed && t.cause != CauseDisowned
 }
 
 // stale reports whether a word of the platform is older than what is known.

@@ -217,6 +217,35 @@ func TestSameSecond(t *testing.T) {
 	}
 }
 
+// TestAttemptBeforeAppeal: what comes of a call that began before the person
+// appealed does not decide the appeal, nor put it off. Only its effect counts.
+func TestAttemptBeforeAppeal(t *testing.T) {
+	a := unbind.Attempt{Began: day1, Ended: day1.Add(9 * time.Second)}
+	late := a.Ended
+	for name, c := range map[string]struct {
+		t    unbind.Transition
+		want unbind.State
+	}{
+		"refused":   {unbind.Answered(a, report(platform.StageRefused, late), time.Time{}), appealed},
+		"in review": {unbind.Answered(a, report(platform.StageInReview, late), late.Add(time.Hour)), appealed},
+		"no answer": {unbind.Retry(a, "UNAVAILABLE", late.Add(time.Hour)), appealed},
+		"too old":   {unbind.Abandon(a, "TOO_OLD"), appealed},
+		"completed": {unbind.Answered(a, report(platform.StageCompleted, late), time.Time{}), completed},
+		"disowned":  {unbind.Disowned(a), abandoned},
+	} {
+		o := inState(queued)
+		o.Apply(unbind.Reported(day1.Add(2*time.Second), report(platform.StageRefused, day1), time.Time{}))
+		o.Apply(unbind.AppealedByPerson(day1.Add(5*time.Second), day1.Add(200*time.Hour)))
+		o.Apply(c.t)
+		if o.State != c.want || c.want == appealed && !o.NextTime.Equal(day1.Add(5*time.Second)) {
+			t.Errorf("%s: %s, next at %v", name, o.State, o.NextTime)
+		}
+		if !o.Sent || o.Attempts != 1 {
+			t.Errorf("%s: %d attempts, sent %v", name, o.Attempts, o.Sent)
+		}
+	}
+}
+
 func TestHistoryIsBounded(t *testing.T) {
 	o := inState(queued)
 	for i := range 500 {
