@@ -55,12 +55,15 @@ chaos-short: ## the same for a minute, and proof that a broken hub is found out;
 postgres: ## the queue on PostgreSQL against a real server; needs the Debian package postgresql
 	go test -count=1 -tags=postgres ./server/store/postgres/...
 
-.PHONY: sim
+.PHONY: sim sim-fence
+sim-fence: ## a hub whose leases do not hold is found out by the simulator
+	go test -count=1 -tags brokenfence ./server/simtest -run TestBrokenFence -v | grep -v '=== '
+
 sim: ## the simulator's long form, about 15 minutes: 200 worlds, 10 of them of 90 days, 100,000 short histories, a broken fence
 	go test -count=1 ./server/simtest -run 'TestSimulation$$' -sim.seeds=200 -timeout 30m -v | grep -v '=== '
 	go test -count=1 ./server/simtest -run 'TestSimulation$$' -sim.seeds=10 -sim.from=1001 -sim.days=90 -timeout 30m -v | grep -v '=== '
 	go test -count=1 ./server/simtest -run TestWrongfulUnbinds -sim.histories=100000 -timeout 30m -v | grep -v '=== '
-	go test -count=1 -tags brokenfence ./server/simtest -run TestBrokenFence -v | grep -v '=== '
+	$(MAKE) sim-fence
 
 # The benchmarks are modules of their own, so that the hub does not depend on what
 # it is compared with, nor one benchmark on what another needs.

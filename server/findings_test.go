@@ -1,8 +1,10 @@
 package server
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +27,10 @@ func healthy(now time.Time) (*Hub, admin.HubStatus) {
 }
 
 func TestFindings(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	for what, row := range map[string]struct {
 		change func(*Hub, *admin.HubStatus)
@@ -40,8 +46,14 @@ func TestFindings(t *testing.T) {
 		"disk full":            {func(h *Hub, s *admin.HubStatus) { s.FreeSize, h.cfg.MinFree = 63<<20, 64<<20 }, nil, []string{"STORAGE_FULL", "DISK_FILLING"}},
 		"leaf":                 {func(_ *Hub, s *admin.HubStatus) { s.Certificates[0].Expire = now.Add(leafWarning - 1) }, nil, []string{"CERTIFICATE_EXPIRING"}},
 		"authority":            {func(_ *Hub, s *admin.HubStatus) { s.Certificates[1].Expire = now.Add(caWarning - 1) }, nil, []string{"CERTIFICATE_EXPIRING"}},
-		"overdue":              {func(_ *Hub, s *admin.HubStatus) { s.Overdue = 1 }, nil, []string{"ORDERS_OVERDUE"}},
-		"abandoned long ago":   {func(_ *Hub, s *admin.HubStatus) { s.Abandoned = 7 }, nil, nil},
+		"paused": {func(_ *Hub, s *admin.HubStatus) {
+			s.Pauses = []unbind.Pause{{}, {Platform: "shop"}}
+		}, nil, []string{"QUEUE_PAUSED"}},
+		"a platform paused": {func(_ *Hub, s *admin.HubStatus) {
+			s.Pauses = []unbind.Pause{{Platform: "shop"}}
+		}, nil, []string{"QUEUE_PAUSED"}},
+		"overdue":            {func(_ *Hub, s *admin.HubStatus) { s.Overdue = 1 }, nil, []string{"ORDERS_OVERDUE"}},
+		"abandoned long ago": {func(_ *Hub, s *admin.HubStatus) { s.Abandoned = 7 }, nil, nil},
 		"abandoned today": {func(h *Hub, s *admin.HubStatus) {
 			h.pulse.abandonedAt.Store(now.Add(-time.Hour).UnixNano())
 		}, nil, []string{"ORDERS_ABANDONED"}},
@@ -75,6 +87,11 @@ func TestFindings(t *testing.T) {
 		}
 		if !slices.Equal(got, row.want) {
 			t.Errorf("%s: %v, want %v", what, got, row.want)
+		}
+		for _, code := range got {
+			if !strings.Contains(string(page), "\n| `"+code+"` | ") {
+				t.Errorf("docs/operations.md has no row for the finding %s", code)
+			}
 		}
 	}
 }

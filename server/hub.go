@@ -50,6 +50,7 @@ type Hub struct {
 	metrics  *metrics
 	lookups  *lookup.Service
 	unbinds  *unbind.Service
+	pauses   *unbind.Pauses
 	dispatch *unbind.Dispatcher
 	rpc      *rpc.Server
 	trace    *trace.Tracer // nil: nothing is traced
@@ -128,6 +129,9 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	h.wire(keys, carrier, due)
+	if err := h.pauses.Load(ctx); err != nil {
+		return err
+	}
 	h.metrics.watchLoad(h)
 	h.metrics.watch(h)
 	return h.catalogue.load(ctx)
@@ -261,9 +265,10 @@ func (h *Hub) calendar() (*calendar.Calendar, error) {
 func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) time.Time) {
 	log := h.cfg.Logger
 	h.unbinds = unbind.NewService(unbind.Options{
-		Queue: timedQueue{h.store, h.stepped}, Orders: h.store, MAC: mac, DueTime: due, DailyLimit: h.cfg.OrdersPerDay,
+		Queue: timedQueue{h.store, h.stepped}, Orders: h.store, DeadLetters: h.store, MAC: mac, DueTime: due, DailyLimit: h.cfg.OrdersPerDay,
 		AllowUnattested: h.cfg.AllowUnattested, Logger: log, Now: h.clock.Now,
 	})
+	h.pauses = unbind.NewPauses(unbind.PausesOptions{Store: h.store, Wake: h.unbinds.Wake, Now: h.clock.Now, Logger: log})
 	h.catalogue = &Catalogue{store: h.store, wake: h.unbinds.Wake, now: h.clock.Now, log: log}
 	h.roster = link.NewRoster(link.Options{Dial: h.dial(), Logger: log, OnDescribe: h.catalogue.described, Span: h.platformSpan(),
 		OnServing: func(platform.ID) { h.unbinds.Wake() }})
@@ -281,7 +286,7 @@ func (h *Hub) wire(mac phone.MAC, carrier platform.Carrier, due func(time.Time) 
 		},
 	})
 	h.dispatch = unbind.NewDispatcher(unbind.DispatchOptions{
-		Service: h.unbinds, Joined: h.roster.Platforms, Carrier: carrier, PerSecond: h.cfg.OrderRate, Observe: h.metrics.observeAttempt, Logger: log,
+		Service: h.unbinds, Joined: h.roster.Platforms, Paused: h.pauses.Paused, Carrier: carrier, PerSecond: h.cfg.OrderRate, Observe: h.metrics.observeAttempt, Logger: log,
 	})
 	h.rpc = rpc.New(rpc.Options{
 		Verify: verify.New(verify.Options{
@@ -306,7 +311,7 @@ func (h *Hub) Catalogue() *Catalogue { return h.catalogue }
 // adminOptions is what the operator's socket may use.
 func (h *Hub) adminOptions() admin.Options {
 	return admin.Options{
-		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Store: database{h.store}, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
+		Catalogue: h.catalogue, File: h.catalogue, Coverage: h.rpc.Oversight(), Orders: h.store, Unbinds: h.unbinds, Pauses: h.pauses, Flow: h.dispatch.Flow, Authority: h.authority, Hub: h, Store: database{h.store}, Status: rpc.Status, Logger: h.cfg.Logger, Now: h.clock.Now,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/tongcha/tongcha/server/admin"
 	"github.com/tongcha/tongcha/server/clock"
 	"github.com/tongcha/tongcha/server/platform"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // From where on a figure needs a look. docs/operations.md and the alerts use the
@@ -35,7 +36,7 @@ func (h *Hub) Status(ctx context.Context) (admin.HubStatus, error) {
 		Version: h.cfg.Version, StartTime: h.pulse.started,
 		Requests: h.rpc.NewWork(), Lookups: h.lookups.Running(), Attempts: h.dispatch.UnderWay(),
 		Certificates: h.certificates(), DatabaseSize: h.databaseSize(), FreeSize: h.freeSize(),
-		ClockOff: h.clock.Off(), ClockJump: h.clock.Jump(),
+		Pauses: h.pauses.All(), ClockOff: h.clock.Off(), ClockJump: h.clock.Jump(),
 		Flushed: since(&h.pulse.flushed), Swept: since(&h.pulse.swept), CalendarEnd: h.pulse.calendarEnd,
 	}
 	if a := h.pulse.addresses.Load(); a != nil {
@@ -112,11 +113,14 @@ func (h *Hub) findings(s admin.HubStatus, absent []string, now time.Time) []admi
 	if finding, ok := clockFinding(s); ok {
 		out = append(out, finding)
 	}
+	if finding, ok := pauseFinding(s.Pauses); ok {
+		out = append(out, finding)
+	}
 	if s.Overdue > 0 {
 		note("ORDERS_OVERDUE", "see which platform: tongcha queue stats, then tongcha platform show ID", "%d orders are past their due time", s.Overdue)
 	}
 	if at := since(&h.pulse.abandonedAt); !at.IsZero() && now.Sub(at) < abandonedNews {
-		note("ORDERS_ABANDONED", "see why: tongcha unbind list --state ABANDONED, then tongcha unbind show ORDER", "orders were given up in the last 24 hours")
+		note("ORDERS_ABANDONED", "see why: tongcha unbind list --state ABANDONED, then tongcha unbind show ORDER; send them again, or put them aside: tongcha dlq --help", "orders were given up in the last 24 hours")
 	}
 	if len(absent) > 0 && now.Sub(s.StartTime) > settleTime {
 		note("PLATFORMS_NOT_SERVING", "see why: tongcha platform show ID", "platforms that do not serve, %d of %d: %s",
@@ -129,6 +133,26 @@ func (h *Hub) findings(s admin.HubStatus, absent []string, now time.Time) []admi
 		note("HOUSEKEEPING_FAILED", "look for \"housekeeping failed\" in the log", "figures were not written, or what is over was not removed, for some time")
 	}
 	return out
+}
+
+// pauseFinding is about a queue that an operator paused: it is easily forgotten,
+// and lasts over restarts.
+func pauseFinding(pauses []unbind.Pause) (f admin.Finding, ok bool) {
+	if len(pauses) == 0 {
+		return f, false
+	}
+	f = admin.Finding{Code: "QUEUE_PAUSED", Action: "see since when and why: tongcha queue stats; go on: tongcha queue resume"}
+	var some []string
+	for _, p := range pauses {
+		if p.Platform == "" {
+			f.Text = "no orders are sent: the queue is paused"
+			return f, true
+		}
+		some = append(some, string(p.Platform))
+	}
+	f.Action += " --platform ID"
+	f.Text = "orders of platforms that are paused are not sent: " + someOf(some)
+	return f, true
 }
 
 // clockFinding is about a machine's clock that is not the hub's: it was set since

@@ -49,8 +49,8 @@ func freeAt(t *testing.T, data string) int64 {
 	return int64(fs.Bavail) * fs.Bsize
 }
 
-// fill puts a file on the small disk that leaves so many bytes free.
-func fill(t *testing.T, data string, leave int64) (ballast string) {
+// takeRoom puts a file on the small disk that leaves so many bytes free.
+func takeRoom(t *testing.T, data string, leave int64) (ballast string) {
 	t.Helper()
 	ballast = filepath.Join(data, "hub", "ballast")
 	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -75,7 +75,7 @@ func TestFullDiskRefuses(t *testing.T) {
 	data := w.onSmallDisk(t, 48)
 	h := startDev(t, data, "--min-free", "8")
 	h.expected = "storage full"
-	ballast := fill(t, data, minFree+2<<20)
+	ballast := takeRoom(t, data, minFree+2<<20)
 	h.cli("platform", "suspend", "shop-19", "--reason", "test").must(t)
 	var made []promise
 	var refused []error
@@ -85,7 +85,7 @@ func TestFullDiskRefuses(t *testing.T) {
 		made, refused = w.orderAll(h.base, 4)
 	}()
 	for leave := int64(minFree + 2<<20); leave >= minFree-1<<20; leave -= 128 << 10 {
-		fill(t, data, leave) // somebody else's log grows beside the orders
+		takeRoom(t, data, leave) // somebody else's log grows beside the orders
 		<-time.After(20 * time.Millisecond)
 	}
 	<-ordered
@@ -111,7 +111,7 @@ func TestFullDiskRefuses(t *testing.T) {
 	if status := h.cli("status", "-o", "json"); status.code != exitFailure || !strings.Contains(status.stdout, `"STORAGE_FULL"`) {
 		t.Errorf("status: exit code %d %s", status.code, status.stdout)
 	}
-	fill(t, data, 0)
+	takeRoom(t, data, 0)
 	h.cli("platform", "resume", "shop-19").must(t)
 	w.checkKept(t, h, made)
 	if err := os.Remove(ballast); err != nil {
@@ -131,7 +131,7 @@ func TestFullDiskRefuses(t *testing.T) {
 func TestDiskFullInACommit(t *testing.T) {
 	w := newTown(t, 50, 8)
 	data := w.onSmallDisk(t, 24)
-	fill(t, data, 400<<10)
+	takeRoom(t, data, 400<<10)
 	h := startDev(t, data, "--min-free", "0")
 	h.expected = `"` // the failing commit's lines are what the test provokes
 	made, _ := w.orderAll(h.base, 4)
@@ -141,7 +141,7 @@ func TestDiskFullInACommit(t *testing.T) {
 		t.Fatalf("the hub goes on with %d bytes free; %d orders were made", freeAt(t, data), len(made))
 	}
 	checkFull(t, "the hub", h.cmd.ProcessState.ExitCode(), h.stderr.String(), data)
-	ballast := fill(t, data, 0)
+	ballast := takeRoom(t, data, 0)
 	for range 2 { // what a start writes mostly finds room within the file
 		w.startFull(t, data)
 	}
@@ -180,7 +180,7 @@ func TestFirstStartOnAFullDisk(t *testing.T) {
 	for _, leave := range []int64{0, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128} {
 		t.Run(strconv.FormatInt(leave, 10)+" KiB", func(t *testing.T) {
 			data := (&town{data: t.TempDir()}).onSmallDisk(t, 1)
-			ballast := fill(t, data, leave<<10)
+			ballast := takeRoom(t, data, leave<<10)
 			h := launch(t, command(t, "dev", "--data", data, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"), data)
 			h.expected = "storage full"
 			if h.base = h.address(); h.base != "" {
@@ -219,7 +219,7 @@ func TestOrdersFillTheDisk(t *testing.T) {
 	data := w.onSmallDisk(t, 40)
 	h := startDev(t, data, "--min-free", "8")
 	h.expected = "storage full"
-	fill(t, data, 9<<20)
+	takeRoom(t, data, 9<<20)
 	made, refused := w.orderAll(h.base, 8)
 	if len(refused) != 8 || !errors.Is(refused[0], refusal{503, "STORAGE_FULL"}) {
 		t.Errorf("%d orders made, %d bytes free, refused %v", len(made), freeAt(t, data), refused)

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	bbolt "go.etcd.io/bbolt"
 
 	"github.com/tongcha/tongcha/server"
 )
@@ -28,6 +31,11 @@ func TestDBJourney(t *testing.T) {
 		t.Errorf("over another: %d %s", r.code, r.stderr)
 	}
 	h.cli("db", "backup", "--out", backup, "--force").must(t)
+	for _, own := range []string{"tongcha.db", "keys.json"} { // which nothing gives back
+		if r := h.cli("db", "backup", "--out", filepath.Join(data, "hub", own), "--force"); r.code != exitUsage || !strings.Contains(r.stderr, "another --out") {
+			t.Errorf("over %s: %d %s", own, r.code, r.stderr)
+		}
+	}
 	if r := h.cli("db", "check"); r.code != 0 || !strings.Contains(r.stdout, "all is well") {
 		t.Errorf("check of a running hub: %d %s%s", r.code, r.stdout, r.stderr)
 	}
@@ -90,6 +98,11 @@ func TestDBCheckCodes(t *testing.T) {
 		damaged[at+16] ^= 0xff
 		damaged[at+24] ^= 0xff
 	}
+	named := filepath.Join(t.TempDir(), "named.db")
+	if err := os.WriteFile(named, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addBucket(t, named, "\x1b]0;owned\a\x1b[2J\u202e\u009b")
 	other := filepath.Join(t.TempDir(), "keys.json")
 	tongcha(t, "keys", "new", other).must(t)
 	for name, c := range map[string]struct {
@@ -97,22 +110,24 @@ func TestDBCheckCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		"good":          {[]string{"check", "--data", data}, 0, "all is well"},
-		"without keys":  {[]string{"check", path, "--without-keys"}, 0, "no secret"},
-		"no keys":       {[]string{"check", path}, exitUsage, "--without-keys"},
-		"other keys":    {[]string{"check", path, "--keys", other}, exitFailure, "other keys"},
-		"no key file":   {[]string{"check", path, "--keys", "nowhere"}, exitUsage, "--keys"},
-		"damaged":       {[]string{"check", write(t, "x.db", string(damaged)), "--without-keys"}, exitFailure, "tongcha db restore"},
-		"cut":           {[]string{"check", write(t, "x.db", string(whole[:3*4096])), "--without-keys"}, exitFailure, "cut off"},
-		"no database":   {[]string{"check", write(t, "x.db", "no"), "--without-keys"}, exitFailure, "no database"},
-		"no file":       {[]string{"check", "nowhere", "--without-keys"}, exitUsage, "--data"},
-		"no hub":        {[]string{"backup", "--out", "x"}, exitUsage, "--data"},
-		"no out":        {[]string{"backup"}, exitUsage, "--out"},
-		"no folder":     {[]string{"backup", "--data", data, "--out", "nowhere/x"}, exitFailure, "nowhere"},
-		"no backup":     {[]string{"restore", "nowhere"}, exitUsage, "nowhere"},
-		"nothing":       {[]string{"compact"}, exitUsage, "--data"},
-		"stats of file": {[]string{"stats", path}, 0, "compaction pays: no"},
-		"stats damaged": {[]string{"stats", write(t, "x.db", string(damaged))}, exitFailure, "db check"},
+		"good":           {[]string{"check", "--data", data}, 0, "all is well"},
+		"without keys":   {[]string{"check", path, "--without-keys"}, 0, "no secret"},
+		"no keys":        {[]string{"check", path}, exitUsage, "--without-keys"},
+		"other keys":     {[]string{"check", path, "--keys", other}, exitFailure, "other keys"},
+		"no key file":    {[]string{"check", path, "--keys", "nowhere"}, exitUsage, "--keys"},
+		"damaged":        {[]string{"check", write(t, "x.db", string(damaged)), "--without-keys"}, exitFailure, "tongcha db restore"},
+		"cut":            {[]string{"check", write(t, "x.db", string(whole[:3*4096])), "--without-keys"}, exitFailure, "cut off"},
+		"no database":    {[]string{"check", write(t, "x.db", "no"), "--without-keys"}, exitFailure, "no database"},
+		"no file":        {[]string{"check", "nowhere", "--without-keys"}, exitUsage, "--data"},
+		"no hub":         {[]string{"backup", "--out", "x"}, exitUsage, "--data"},
+		"no out":         {[]string{"backup"}, exitUsage, "--out"},
+		"no folder":      {[]string{"backup", "--data", data, "--out", "nowhere/x"}, exitFailure, "nowhere"},
+		"no backup":      {[]string{"restore", "nowhere"}, exitUsage, "nowhere"},
+		"nothing":        {[]string{"compact"}, exitUsage, "--data"},
+		"stats of file":  {[]string{"stats", path}, 0, "compaction pays: no"},
+		"check of names": {[]string{"check", named, "--without-keys"}, exitFailure, "\ufffd[2J"},
+		"stats of names": {[]string{"stats", named}, 0, "\ufffd[2J"},
+		"stats damaged":  {[]string{"stats", write(t, "x.db", string(damaged))}, exitFailure, "db check"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +135,27 @@ func TestDBCheckCodes(t *testing.T) {
 			if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.says) {
 				t.Errorf("exit code %d, want %d and %q:\n%s%s", r.code, c.code, c.says, r.stdout, r.stderr)
 			}
+			if strings.ContainsAny(r.stdout+r.stderr, "\x1b\a\u202e\u009b") {
+				t.Errorf("the terminal gets commands: %q", r.stdout+r.stderr)
+			}
 		})
+	}
+}
+
+// addBucket adds a bucket to a file: its name is the one text of a file of unknown
+// origin that commands print.
+func addBucket(t *testing.T, path, name string) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket([]byte(name))
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -36,7 +37,7 @@ func newDBBackup() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` to write (required)")
-	cmd.Flags().BoolVar(&force, "force", false, "replace FILE, if it is there")
+	cmd.Flags().BoolVar(&force, "force", false, "replace FILE, if it is an older backup")
 	addKeys(cmd)
 	addOutput(cmd)
 	return cmd
@@ -47,6 +48,9 @@ func runBackup(cmd *cobra.Command, out string, force bool) error {
 	if err != nil {
 		return err
 	}
+	if err := notTheDatabase(cmd, out); err != nil {
+		return err
+	}
 	m := newMeter(cmd)
 	src, err := backupSource(cmd, m)
 	if err != nil {
@@ -54,8 +58,11 @@ func runBackup(cmd *cobra.Command, out string, force bool) error {
 	}
 	b, err := bolt.SaveBackup(cmd.Context(), src, out, force, bolt.CheckOptions{Keys: keys, Progress: m.tell})
 	m.end()
-	if errors.Is(err, bolt.ErrExists) {
+	switch {
+	case errors.Is(err, bolt.ErrExists):
 		return usageError("%s is there already; give another --out, or --force to replace it", out)
+	case errors.Is(err, bolt.ErrNotBackup):
+		return usageError("%s is no backup, or is in use, and is not replaced; give another --out", out)
 	}
 	if err != nil {
 		return dbError(err)
@@ -68,6 +75,23 @@ func runBackup(cmd *cobra.Command, out string, force bool) error {
 		return err
 	}
 	return problemsError(b.Report)
+}
+
+// notTheDatabase keeps a backup from taking the database's own place, which a
+// restore alone does.
+func notTheDatabase(cmd *cobra.Command, out string) error {
+	path, err := database(cmd)
+	if err != nil {
+		return err
+	}
+	own, err := os.Stat(path)
+	if err != nil {
+		return nil // what is missing is said later
+	}
+	if there, err := os.Stat(out); err == nil && os.SameFile(own, there) {
+		return usageError("%s is the database itself; give another --out", out)
+	}
+	return nil
 }
 
 type backupView struct {

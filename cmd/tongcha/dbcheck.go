@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tongcha/tongcha/server/platform"
 	"github.com/tongcha/tongcha/server/store/bolt"
 )
 
@@ -173,7 +174,7 @@ func problemsError(r *bolt.Report) error {
 		if place == "" {
 			place = "file"
 		}
-		lines = append(lines, place+": "+p.Text+"; "+p.Action)
+		lines = append(lines, platform.Harmless(place+": "+p.Text)+"; "+p.Action)
 	}
 	all := 0
 	for _, n := range r.Found {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,18 +58,31 @@ func orderStates() []string {
 func newUnbindShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show ORDER", Short: "Show one order with its history", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: anyOrderIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withHub(cmd, func(ctx context.Context, c adminv1.AdminServiceClient) error {
 				resp, err := c.GetUnbind(ctx, &adminv1.GetUnbindRequest{UnbindId: args[0]})
 				if err != nil {
 					return err
 				}
-				return emit(cmd, resp.GetUnbind(), orderTable(resp.GetUnbind()))
+				return showOrder(cmd, resp.GetUnbind())
 			})
 		},
 	}
 	addOutput(cmd)
 	return cmd
+}
+
+// showOrder prints an order and, as a table of its own, its history.
+func showOrder(cmd *cobra.Command, o *adminv1.Unbind) error {
+	if err := emit(cmd, o, orderTable(o)); err != nil {
+		return err
+	}
+	if form, err := cmd.Flags().GetString("output"); err != nil || form != "table" {
+		return err
+	}
+	_, _ = fmt.Fprintln(cmd.OutOrStdout())
+	return historyTable(o).write(cmd.OutOrStdout(), "")
 }
 
 func orderTable(o *adminv1.Unbind) table {
@@ -81,22 +96,34 @@ func orderTable(o *adminv1.Unbind) table {
 		{"due", when(o.GetDueTime())},
 		{"overdue", yes(o.GetOverdue())},
 		{"next", when(o.GetNextTime())},
+		{"open since", when(o.GetOpenTime())},
+		{"holder checked", when(o.GetHolderCheckTime())},
+		{"asked in a row", strconv.Itoa(int(o.GetPolls()))},
+		{"appeals", strconv.Itoa(int(o.GetAppeals()))},
 	}
+	if o.GetDiscarded() {
+		t = append(t, []string{"discarded because", o.GetNote()})
+	}
+	return t
+}
+
+func historyTable(o *adminv1.Unbind) table {
+	t := table{{"TIME", "STATE", "OUTCOME", "TOOK"}}
 	for _, h := range o.GetHistory() {
-		line := h.GetState()
+		state, took := h.GetState(), "-"
 		if h.GetAttempt() > 0 {
-			line += ", attempt " + strconv.Itoa(int(h.GetAttempt()))
+			state += ", attempt " + strconv.Itoa(int(h.GetAttempt()))
 		}
-		if h.GetReason() != "" {
-			line += ", " + h.GetReason()
+		if h.TookMillis != nil {
+			took = (time.Duration(h.GetTookMillis()) * time.Millisecond).String()
 		}
-		t = append(t, []string{when(h.GetTime()), line})
+		t = append(t, []string{when(h.GetTime()), state, dash(h.GetReason()), took})
 	}
 	return t
 }
 
 func newQueue() *cobra.Command {
-	cmd := &cobra.Command{Use: "queue", Short: "Look at the unbind queue of a running hub"}
+	cmd := &cobra.Command{Use: "queue", Short: "Look at the unbind queue of a running hub, pause it and resume it"}
 	stats := &cobra.Command{
 		Use: "stats", Short: "Count orders by platform and state", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,12 +132,15 @@ func newQueue() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return emit(cmd, resp, statsTable(resp))
+				if err := emit(cmd, resp, statsTable(resp)); err != nil || len(resp.GetPauses()) == 0 {
+					return err
+				}
+				return emitPauses(cmd, resp.GetPauses())
 			})
 		},
 	}
 	addOutput(stats)
-	cmd.AddCommand(stats)
+	cmd.AddCommand(stats, newQueueList(), newQueuePause(), newQueueResume())
 	return cmd
 }
 

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tongcha/tongcha/server/platform"
 )
 
 func addOutput(cmd *cobra.Command) {
@@ -59,11 +61,14 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 // write prints the table with aligned columns; Chinese characters take two
-// cells.
+// cells. What others wrote, such as the names in a file that is checked, gives the
+// terminal no commands.
 func (t table) write(w io.Writer, indent string) error {
 	widths := make([]int, 0)
 	for _, row := range t {
 		for i, cell := range row {
+			cell = platform.Harmless(cell)
+			row[i] = cell
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}

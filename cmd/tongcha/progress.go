@@ -99,7 +99,7 @@ func progressText(step string, done, total int64, took time.Duration) string {
 	if rate <= 0 {
 		return text
 	}
-	if step == "records" {
+	if step == "records" || step == "replayed" || step == "discarded" {
 		text += fmt.Sprintf(", %d/s", int64(rate))
 	} else {
 		text += fmt.Sprintf(", %.0f MiB/s", rate/(1<<20))

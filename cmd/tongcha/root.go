@@ -31,7 +31,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().String("config", "", "YAML file with settings, one key for each flag")
 	root.PersistentFlags().String("data", ".tongcha", "data folder")
 	root.AddCommand(newDev(), newServe(), newPlatform(), newPeer("carrier"), newPeer("regulator"), newUnbind(), newQueue(), newCatalogue(), newCoverage(), newKeys(), newVersion())
-	root.AddCommand(newConfig(), newStatus(), newDrain(), newDB(), newReceipt())
+	root.AddCommand(newConfig(), newStatus(), newDrain(), newDLQ(), newDB(), newReceipt())
 	addCompletion(root)
 	root.Version = version().Version
 	root.SetFlagErrorFunc(misused)
@@ -191,6 +191,8 @@ func commandFor(reason string) string {
 		return "; see `tongcha platform list`"
 	case "UNBIND_NOT_FOUND":
 		return "; see `tongcha unbind list`"
+	case "NOT_ABANDONED":
+		return "; see `tongcha dlq list`"
 	}
 	return ""
 }

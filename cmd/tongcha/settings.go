@@ -94,6 +94,10 @@ func wanted(kind string) string {
 		return "a number such as 0.5"
 	case "bool":
 		return "true or false"
+	case "age":
+		return "a time such as 7d or 36h"
+	case "rate":
+		return "a rate such as 10/s"
 	case "stringSlice":
 		return "a list such as a,b"
 	}

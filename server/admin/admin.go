@@ -53,6 +53,8 @@ type Orders interface {
 	OrderCounts(ctx context.Context, now time.Time) (map[platform.ID]coverage.Orders, error)
 	// Sending counts the orders being sent right now.
 	Sending(now time.Time) map[platform.ID]int64
+	// OpenOrders returns open orders, the oldest due first, and where to go on.
+	OpenOrders(context.Context, unbind.OpenOrderQuery) (orders []unbind.Order, next string, err error)
 }
 
 // Options configures the API.
@@ -63,6 +65,8 @@ type Options struct {
 	// nil for none.
 	Coverage oversightv1.CoverageServiceServer
 	Orders   Orders
+	Unbinds  *unbind.Service // nil: QueueService is not served
+	Pauses   *unbind.Pauses  // with Unbinds
 	// Flow says how orders go to a platform; nil leaves it out.
 	Flow      func(platform.ID) unbind.Flow
 	Authority *pki.Authority
@@ -95,6 +99,9 @@ func NewServer(o Options) *grpc.Server {
 	}
 	if o.Hub != nil {
 		adminv1.RegisterHubServiceServer(g, &hubService{o: o})
+	}
+	if o.Unbinds != nil {
+		adminv1.RegisterQueueServiceServer(g, &queueService{service: s})
 	}
 	if o.Store != nil {
 		adminv1.RegisterStoreServiceServer(g, &storeService{o: o})
@@ -170,7 +177,7 @@ func (s *service) GetPlatform(_ context.Context, r *adminv1.GetPlatformRequest) 
 
 // SuspendPlatform implements admin.v1.AdminService.
 func (s *service) SuspendPlatform(ctx context.Context, r *adminv1.SuspendPlatformRequest) (*adminv1.SuspendPlatformResponse, error) {
-	if !platform.IsPlainText(r.GetReason(), 200) {
+	if !isNote(r.GetReason(), longestNote) {
 		return nil, fault.NoteInvalid.On("reason")
 	}
 	info, err := s.o.Catalogue.Suspend(ctx, platform.ID(r.GetPlatformId()), r.GetReason())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
+	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // Hub is what an operator does with the hub as a whole.
@@ -33,7 +34,8 @@ type HubStatus struct {
 	DatabaseSize, FreeSize int64 // bytes
 	Flushed, Swept         time.Time
 	CalendarEnd            time.Time
-	ClockOff, ClockJump    time.Duration // of the machine's clock: ahead of the hub's, and set since the start
+	ClockOff, ClockJump    time.Duration  // of the machine's clock: ahead of the hub's, and set since the start
+	Pauses                 []unbind.Pause // of the queue, by an operator
 	Findings               []Finding
 }
 

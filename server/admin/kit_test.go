@@ -43,6 +43,7 @@ type desk struct {
 	*testing.T
 	adminv1.AdminServiceClient
 	file      adminv1.CatalogueServiceClient
+	queue     adminv1.QueueServiceClient
 	path      string
 	store     *bolt.Store
 	keys      *seal.Keys
@@ -87,9 +88,12 @@ func (d *desk) must(err error) {
 // serve opens the socket and connects to it.
 func (d *desk) serve() {
 	d.Helper()
+	log := slog.New(slog.NewTextHandler(d.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	unbinds := unbind.NewService(unbind.Options{Queue: d.store, Orders: d.store, DeadLetters: d.store, MAC: d.keys, Logger: log})
+	pauses := unbind.NewPauses(unbind.PausesOptions{Store: d.store, Wake: unbinds.Wake, Now: time.Now, Logger: log})
 	s := admin.NewServer(admin.Options{
-		Catalogue: d.catalogue, File: d.catalogue, Orders: d.orders, Authority: d.authority, Hub: d.hub, Status: rpc.Status,
-		Logger: slog.New(slog.NewTextHandler(d.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Unbinds: unbinds, Pauses: pauses,
+		Catalogue: d.catalogue, File: d.catalogue, Orders: d.orders, Authority: d.authority, Hub: d.hub, Status: rpc.Status, Logger: log,
 	})
 	l, err := admin.Listen(d.path)
 	d.must(err)
@@ -107,6 +111,7 @@ func (d *desk) serve() {
 	})
 	d.AdminServiceClient = adminv1.NewAdminServiceClient(conn)
 	d.file = adminv1.NewCatalogueServiceClient(conn)
+	d.queue = adminv1.NewQueueServiceClient(conn)
 }
 
 func dial(path string) (*grpc.ClientConn, error) {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	adminv1 "github.com/tongcha/tongcha/gen/go/tongcha/admin/v1"
 	"github.com/tongcha/tongcha/server/fault"
@@ -27,21 +30,11 @@ func (s *service) ListUnbinds(ctx context.Context, r *adminv1.ListUnbindsRequest
 			return nil, fault.StateInvalid.On("state")
 		}
 	}
-	limit := int(r.GetLimit())
-	if limit <= 0 {
-		limit = usualRows
-	}
-	orders, err := s.o.Orders.AllOrders(ctx, platform.ID(r.GetPlatformId()), state, min(limit, mostRows))
+	orders, err := s.o.Orders.AllOrders(ctx, platform.ID(r.GetPlatformId()), state, rows(r.GetLimit()))
 	if err != nil {
 		return nil, fmt.Errorf("list orders: %w", err)
 	}
-	resp := new(adminv1.ListUnbindsResponse)
-	for _, o := range orders {
-		m := s.orderMessage(o)
-		m.History = nil
-		resp.Unbinds = append(resp.Unbinds, m)
-	}
-	return resp, nil
+	return &adminv1.ListUnbindsResponse{Unbinds: s.listed(orders)}, nil
 }
 
 // GetUnbind implements admin.v1.AdminService.
@@ -57,10 +50,15 @@ func (s *service) orderMessage(o unbind.Order) *adminv1.Unbind {
 	m := &adminv1.Unbind{
 		UnbindId: o.ID, PlatformId: string(o.Platform), State: o.State.String(), Attempts: int32(o.Attempts),
 		CreateTime: stamp(o.CreateTime), DueTime: stamp(o.DueTime), NextTime: stamp(o.NextTime), Overdue: o.Overdue(s.o.Now()),
-		RefusalReason: o.RefusalReason,
+		RefusalReason: o.RefusalReason, OpenTime: stamp(o.OpenTime), StateTime: stamp(o.StateTime), HolderCheckTime: stamp(o.HolderChecked),
+		Appeals: int32(o.Appeals), Polls: int32(o.Polls), LastOutcome: o.LastOutcome(), Discarded: o.Discarded, Note: o.Note,
 	}
 	for _, h := range o.History {
-		m.History = append(m.History, &adminv1.UnbindHistory{State: h.State.String(), Time: stamp(h.Time), Attempt: int32(h.Attempt), Reason: h.Reason})
+		step := &adminv1.UnbindHistory{State: h.State.String(), Time: stamp(h.Time), Attempt: int32(h.Attempt), Reason: h.Reason}
+		if h.Took > 0 {
+			step.TookMillis = proto.Int64(int64((h.Took + time.Millisecond - 1) / time.Millisecond))
+		}
+		m.History = append(m.History, step)
 	}
 	return m
 }
@@ -73,7 +71,7 @@ func (s *service) GetQueueStats(ctx context.Context, _ *adminv1.GetQueueStatsReq
 		return nil, fmt.Errorf("count orders: %w", err)
 	}
 	sending := s.o.Orders.Sending(now)
-	resp := new(adminv1.GetQueueStatsResponse)
+	resp := &adminv1.GetQueueStatsResponse{Pauses: s.pauses()}
 	for _, id := range slices.Sorted(maps.Keys(counts)) {
 		c := counts[id]
 		active := min(sending[id], c.Queued) // a lease may also be of an order in review

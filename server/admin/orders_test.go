@@ -101,6 +101,9 @@ func (failing) AllOrders(context.Context, platform.ID, unbind.State, int) ([]unb
 func (failing) OrderCounts(context.Context, time.Time) (map[platform.ID]coverage.Orders, error) {
 	return nil, errBroken
 }
+func (failing) OpenOrders(context.Context, unbind.OpenOrderQuery) ([]unbind.Order, string, error) {
+	return nil, "", errBroken
+}
 func (failing) Sending(time.Time) map[platform.ID]int64 { return nil }
 
 func TestOrdersThatCannotBeRead(t *testing.T) {

@@ -68,6 +68,7 @@ const (
 	RoleInvalid         Reason = "ROLE_INVALID"
 	StateInvalid        Reason = "STATE_INVALID"
 	NoteInvalid         Reason = "NOTE_INVALID"
+	SelectionInvalid    Reason = "SELECTION_INVALID"
 	LeaseLost           Reason = "LEASE_LOST"
 	DateInvalid         Reason = "DATE_INVALID"
 	GroupInvalid        Reason = "GROUP_INVALID"
@@ -163,7 +164,8 @@ var table = map[Reason]row{
 	PlatformExists:      {Conflict, "该编号的平台已经接入；如需更换地址，请先暂停该平台。", "A platform of that id has already joined. To give it another address, suspend it first."},
 	PlatformState:       {Precondition, "平台目前的状态不允许此操作，请先用 platform show 查看。", "The platform's state does not allow this. See `platform show`."},
 	RoleInvalid:         {Invalid, "角色应为 platform、carrier 或 regulator。", "The role must be platform, carrier or regulator."},
-	NoteInvalid:         {Invalid, "说明最多 200 个字符，不能含控制字符。", "A note is at most 200 characters, without control characters."},
+	NoteInvalid:         {Invalid, "说明最多 200 个字符，不能含控制字符或可能是号码的连续 7 位以上数字。", "A note is at most 200 characters, without control characters and without what may be a number, such as 7 digits in a row."},
+	SelectionInvalid:    {Invalid, "死信的选择无效：请给出编号，或给出筛选条件，或明确选择全部，三者选一；时长和数量不能为负，速率应在每小时 1 条到每秒 1000 条之间。", "The selection of dead letters is not valid: give ids, or a filter, or all of them, one of the three; ages and limits are not negative, a rate is from 1 in an hour to 1000 in a second."},
 	StateInvalid:        {Invalid, "没有这个状态，请使用 docs/states.md 中的名称。", "There is no such state. Use a name from docs/states.md."},
 	LeaseLost:           {Internal, "系统出错了，请稍后再试。", "Something went wrong on our side. Please try again later."},
 	DateInvalid:         {Invalid, "日期应写作 2026-10-01，起始日不晚于截止日，截止日不晚于今天，且只能查询最近 400 天。", "Dates are written as 2026-10-01; the first is not after the last, the last not after today, and both lie in the last 400 days."},

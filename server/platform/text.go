@@ -26,6 +26,17 @@ func IsPlainText(s string, limit int) bool {
 	return utf8.RuneCountInString(s) <= limit && !strings.ContainsFunc(s, misleading)
 }
 
+// Harmless puts a mark in the place of every character that misleads: the rest of
+// the text stays as it is.
+func Harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if misleading(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
 // IsPrintableASCII reports whether s is of printable ASCII alone, spaces
 // included.
 func IsPrintableASCII(s string) bool {

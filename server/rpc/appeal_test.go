@@ -186,3 +186,34 @@ func TestAppealedCantBeCancelled(t *testing.T) {
 		w.wants("while it is sent", err, "ALREADY_SENT", "")
 	})
 }
+
+// TestAppealDuringAnAttempt: the platform reports its refusal while it still owes
+// the answer to the same attempt, and the person appeals in between. That answer
+// is of the decision appealed against; the platform has yet to hear of the appeal.
+func TestAppealDuringAnAttempt(t *testing.T) {
+	for what, stage := range map[string]platform.Stage{
+		"refused": platform.StageRefused, "in review": platform.StageInReview, "action required": platform.StageActionRequired,
+	} {
+		withOrder(t, func(w *world, p *person, shop member, id string) {
+			c, began := w.claim(), time.Now()
+			shop.says(again(id, refused), true, "REFUSED")
+			if _, err := p.appeal(id, 1); err != nil {
+				w.Fatal(err)
+			}
+			w.pass(time.Second)
+			late := platform.Report{Stage: stage, Time: time.Now()}
+			if stage == platform.StageRefused {
+				late.RefusalReason = "HAS_BALANCE"
+			}
+			answer := unbind.Answered(unbind.Attempt{Began: began, Ended: time.Now(), Appeal: c.Order.Appeals}, late, time.Now())
+			o, err := w.store.Finish(w.Context(), c, answer)
+			if err != nil || o.State != unbind.Appealed || !o.Sent {
+				w.Errorf("%s: %s %v", what, o.State, err)
+			}
+			w.pass(time.Second)
+			if next := w.claim(); next.Order.Appeals != 1 || next.Order.State != unbind.Appealed {
+				w.Errorf("%s: then %+v", what, next.Order)
+			}
+		})
+	}
+}

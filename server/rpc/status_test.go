@@ -27,7 +27,7 @@ var codesOf = map[codes.Code][]fault.Reason{
 		fault.BodyInvalid, fault.BodyTooLarge, fault.BodyTimeout, fault.ContentTypeInvalid, fault.QueryInvalid, fault.PhoneInvalid, fault.IDSuffixInvalid,
 		fault.DocumentTypeInvalid, fault.ChannelUnsupported, fault.CodeInvalid, fault.WaitInvalid, fault.PageTokenInvalid, fault.RequestIDInvalid,
 		fault.PlatformUnknown, fault.PlatformsInvalid, fault.ReportInvalid, fault.TimeInvalid, fault.PlatformIDInvalid, fault.AddressInvalid,
-		fault.NameInvalid, fault.CategoryInvalid, fault.RoleInvalid, fault.StateInvalid, fault.NoteInvalid,
+		fault.NameInvalid, fault.CategoryInvalid, fault.RoleInvalid, fault.StateInvalid, fault.NoteInvalid, fault.SelectionInvalid,
 		fault.DateInvalid, fault.GroupInvalid, fault.CatalogueInvalid,
 	},
 	codes.Unauthenticated:    {fault.SessionInvalid},

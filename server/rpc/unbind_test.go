@@ -290,6 +290,21 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// TestCancelAfterALostLease: an attempt that outlives its lease, as on a machine
+// that was asleep, may have had its effect, though the disk knows of none.
+func TestCancelAfterALostLease(t *testing.T) {
+	withOrder(t, func(w *world, p *person, _ member, id string) {
+		c := w.claim()
+		w.pass(2 * time.Minute)
+		_, err := p.cancel(id)
+		w.wants("after the lease", err, "ALREADY_SENT", "")
+		w.store.Release(w.Context(), []unbind.Claim{c}) // it was not sent after all
+		if _, err := p.cancel(id); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
 func TestSessions(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		p := w.person()

@@ -62,9 +62,10 @@ type life struct {
 	effects      int
 	snoozed      *snooze
 	cancelled    bool
-	settled      span      // from: when the hub heard of its end
-	gaveUp       time.Time // when an attempt failed at an age at which the hub gives up
-	revived      time.Time // by an appeal or a replay
+	settled      span        // from: when the hub heard of its end
+	old          []time.Time // attempts that failed at an age at which the hub gives up
+	gaveUp       time.Time   // when there were so many of them that it must have
+	revived      time.Time   // by an appeal or a replay
 	revivals     int
 	appeals      int  // of these
 	discarded    bool // the operator said so, though perhaps nobody heard
@@ -83,6 +84,14 @@ func (l *life) isTooOld(now time.Time, maxAge time.Duration) bool {
 		opened = l.revived
 	}
 	return now.Sub(opened) > maxAge
+}
+
+// failsOld notes one more attempt that failed when the order was too old. The hub
+// wants to have tried in vain for a while before it gives up.
+func (l *life) failsOld(now time.Time) {
+	if l.old = append(l.old, now); len(l.old) > 15 && now.Sub(l.old[0]) > 3*time.Hour {
+		l.gaveUp = now
+	}
 }
 
 // wasTaken reports whether the platform ever took the order: then it is asked

@@ -161,7 +161,7 @@ func (g *ledger) ended(c *call, r reply, heard bool) {
 		c.l.settled = span{from: g.now()}
 	}
 	if !c.poll && c.l.isTooOld(g.now(), g.maxAge) && r.word() == "" {
-		c.l.gaveUp = g.now() // unless it was taken before
+		c.l.failsOld(g.now())
 	}
 	if d := r.putOff(); d > 0 && !c.poll {
 		c.l.snoozed = &snooze{attempt: c.l.attempt, run: c.run, until: g.now().Add(d)}
@@ -262,7 +262,7 @@ func (g *ledger) reviving(platform, id, how string) {
 	if how == "appeal" {
 		l.appeals++
 	}
-	l.revived, l.settled, l.snoozed, l.gaveUp = g.now(), span{}, nil, time.Time{}
+	l.revived, l.settled, l.snoozed, l.gaveUp, l.old = g.now(), span{}, nil, time.Time{}, nil
 }
 
 // discarding notes that the operator puts a dead letter aside for good.

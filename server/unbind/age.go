@@ -13,7 +13,7 @@ import (
 const (
 	enoughTries = 12
 	triedWithin = 14 * 24 * time.Hour
-	triedFor    = 2 * time.Hour // less than the history of an order holds
+	triedFor    = 2 * time.Hour // less than the history of an order holds that is retried and never put off
 	// patience is how long a platform has to be away in this run; hubs that are
 	// restarted every night get there, too.
 	patience = 6 * time.Hour
@@ -44,7 +44,10 @@ func (d *Dispatcher) tooOld(o Order, now time.Time, fruitless bool) bool {
 			}
 		}
 	}
-	return fruitless && tries+1 >= enoughTries && now.Sub(first) >= triedFor || d.away(o)
+	// A platform that puts orders off by seconds fills the history in less than
+	// triedFor. It has given answers all the while.
+	tried := max(now.Sub(first), d.flows(o.Platform))
+	return fruitless && tries+1 >= enoughTries && tried >= triedFor || d.away(o)
 }
 
 func (d *Dispatcher) away(o Order) bool {

@@ -135,3 +135,34 @@ func TestAlwaysPutOff(t *testing.T) {
 		h.tooOld(look())
 	}, shop)
 }
+
+// TestOftenPutOff: so does one that answers all else and puts an order off by so
+// little each time that its history holds less than it has to be tried for.
+func TestOftenPutOff(t *testing.T) {
+	shop := &peer{id: "shop"}
+	taken := platform.Report{Stage: platform.StageInReview, CheckAfter: time.Minute}
+	shop.status = func(context.Context, int) (platform.Report, error) { return taken, nil }
+	shop.unbind = func(_ context.Context, n int) (platform.Report, error) {
+		switch n {
+		case 0:
+			return taken, nil
+		case 10: // and is appealed against, so that the steps before count no more
+			return platform.Report{Stage: platform.StageRefused, RefusalReason: "HAS_BALANCE", Time: time.Now()}, nil
+		}
+		return platform.Report{}, &platform.CallError{Code: "RESOURCE_EXHAUSTED", RetryAfter: 100 * time.Second}
+	}
+	inHub(t, func(h *hub) {
+		h.stop()
+		h.options.MaxAge = 3 * hours
+		h.run()
+		h.place("bob", "shop")
+		time.Sleep(time.Second)
+		look := h.place("alice", "shop")
+		time.Sleep(hours)
+		h.appeal(look(), 1, "")
+		time.Sleep(3 * hours)
+		h.state(look(), unbind.Appealed)
+		time.Sleep(5 * time.Minute)
+		h.tooOld(look())
+	}, shop)
+}

@@ -98,7 +98,7 @@ func (d *Dispatcher) guarded(ctx context.Context, p platform.Platform, o Order) 
 	defer func() {
 		if v := recover(); v != nil {
 			d.o.Logger.Error("panic in an attempt", "order", o.ID, "platform", o.Platform, "kind", fmt.Sprintf("%T", v), "stack", fault.Where(v))
-			t, ok = d.failed(Attempt{Began: began, Ended: d.now(), Polled: !untaken(o)}, o, &platform.CallError{Code: "PANIC"}), true
+			t, ok = d.failed(Attempt{Began: began, Ended: d.now(), Polled: !untaken(o), Appeal: o.Appeals}, o, &platform.CallError{Code: "PANIC"}), true
 		}
 	}()
 	return d.try(ctx, p, o)
@@ -110,7 +110,7 @@ func (d *Dispatcher) try(ctx context.Context, p platform.Platform, o Order) (Tra
 	if stop != nil {
 		return *stop, ctx.Err() == nil
 	}
-	a := Attempt{Began: d.now(), Polled: !untaken(o), HolderChecked: checked}
+	a := Attempt{Began: d.now(), Polled: !untaken(o), Appeal: o.Appeals, HolderChecked: checked}
 	report, err := d.call(ctx, p, o, a.Polled)
 	if a.Polled && isCode(err, platform.CodeNotFound, "UNIMPLEMENTED") {
 		a.Polled = false // it does not know the order: send it again

@@ -154,7 +154,7 @@ func TestSlowProbe(t *testing.T) {
 	dead := &peer{id: "dead", unbind: hangs}
 	inHub(t, func(h *hub) {
 		h.placeMany("waits", 30, "dead")
-		time.Sleep(10 * time.Second)
+		time.Sleep(25 * time.Second) // what began before the third failure has timed out
 		synctest.Wait()
 		dead.mu.Lock()
 		dead.highest = 0

@@ -18,6 +18,8 @@ type DispatchOptions struct {
 	Service *Service
 	Joined  func() []platform.Platform
 	Carrier platform.Carrier // nil: holders are not checked again
+	// Paused says whether a platform's orders wait for an operator; nil: none do.
+	Paused func(platform.ID) bool
 
 	PerPlatform    int           // attempts at once at one platform [4]
 	PerSecond      float64       // attempts that may begin at one platform in a second, on average [50]
@@ -50,6 +52,9 @@ func (o DispatchOptions) withDefaults() DispatchOptions {
 	set(&o.HolderStale, 24*time.Hour)
 	if o.PerPlatform == 0 {
 		o.PerPlatform = 4
+	}
+	if o.Paused == nil {
+		o.Paused = func(platform.ID) bool { return false }
 	}
 	if o.PerSecond == 0 {
 		o.PerSecond = DefaultPerSecond
@@ -137,6 +142,9 @@ func (d *Dispatcher) dispatch(ctx context.Context) (time.Duration, error) {
 	claims, next, err := d.queue.Claim(ctx, ClaimRequest{
 		Now: clock, Lease: d.o.Lease, Max: max(d.o.PerPlatform, agePage) * (len(joined) + 1),
 		Free: func(id platform.ID) int {
+			if d.o.Paused(id) {
+				return 0
+			}
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			return d.room(id, now)

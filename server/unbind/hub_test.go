@@ -71,7 +71,7 @@ func (h *hub) openStore() {
 
 func (h *hub) newService(queue unbind.Queue) {
 	h.service = unbind.NewService(unbind.Options{
-		Queue: queue, Orders: h.store, MAC: h.keys, Logger: slog.New(slog.DiscardHandler),
+		Queue: queue, Orders: h.store, DeadLetters: h.store, MAC: h.keys, Logger: slog.New(slog.DiscardHandler),
 		DueTime: func(t time.Time) time.Time { return t.Add(120 * time.Hour) },
 	})
 }

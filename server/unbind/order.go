@@ -125,19 +125,33 @@ type Step struct {
 // Overdue reports whether the order is open and past its due time.
 func (o Order) Overdue(now time.Time) bool { return !o.State.Final() && now.After(o.DueTime) }
 
-// maxSteps bounds the history of an order that is retried for weeks.
+// maxSteps bounds the history of an order that is retried for weeks: the first
+// steps and the newest are kept, and of those between them some that are spread
+// over the time, so that it still shows for how long it went on.
 const (
 	maxSteps  = 64
 	keepFirst = 8
+	keepLast  = 28
 )
 
-// step appends to the history; of a long one the first steps and the newest are
-// kept.
+// step appends to the history.
 func (o *Order) step(s Step) {
 	if len(o.History) >= maxSteps {
-		o.History = slices.Delete(slices.Clone(o.History), keepFirst, keepFirst+1)
+		i := closest(o.History[keepFirst-1 : len(o.History)-keepLast+1])
+		o.History = slices.Delete(slices.Clone(o.History), keepFirst-1+i, keepFirst+i)
 	}
 	o.History = append(o.History, s)
+}
+
+// closest is the inner step whose neighbours are the least apart.
+func closest(steps []Step) int {
+	best := 1
+	for i := 2; i < len(steps)-1; i++ {
+		if steps[i+1].Time.Sub(steps[i-1].Time) < steps[best+1].Time.Sub(steps[best-1].Time) {
+			best = i
+		}
+	}
+	return best
 }
 
 // New is a fresh order.

@@ -83,7 +83,11 @@ func (d *Dispatcher) Flow(id platform.ID) Flow {
 // held.
 func (d *Dispatcher) look(joined map[platform.ID]platform.Platform, now time.Time) {
 	for id, p := range joined {
-		d.lane(id).seen(p.Info().Health == platform.HealthServing, now)
+		l := d.lane(id)
+		l.seen(p.Info().Health == platform.HealthServing, now)
+		if d.o.Paused(id) {
+			l.since = time.Time{} // what a pause made late is no sign of too much work
+		}
 	}
 	for id, l := range d.lanes {
 		if joined[id] != nil {

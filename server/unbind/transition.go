@@ -22,6 +22,7 @@ type Transition struct {
 	// Of an attempt.
 	attempted   time.Time // when the call began; zero where none was made
 	polled      bool      // the platform was only asked how it goes
+	appeal      int       // how often the person had appealed when it was made
 	holderCheck time.Time // when the carrier confirmed the holder; zero where not asked
 }
 
@@ -30,11 +31,12 @@ type Attempt struct {
 	Began         time.Time
 	Ended         time.Time
 	Polled        bool      // UnbindStatus rather than Unbind
+	Appeal        int       // of the order that the call was made for
 	HolderChecked time.Time // zero where the carrier was not asked
 }
 
 func (a Attempt) transition(c Cause, to State) Transition {
-	return Transition{cause: c, to: to, time: a.Ended, attempted: a.Began, polled: a.Polled, holderCheck: a.HolderChecked}
+	return Transition{cause: c, to: to, time: a.Ended, attempted: a.Began, polled: a.Polled, appeal: a.Appeal, holderCheck: a.HolderChecked}
 }
 
 // Answered is an attempt to which the platform said where the order stands. next
@@ -115,8 +117,10 @@ func Replayed(now time.Time) Transition {
 // Discarded puts a dead letter aside for good; note is why, in the operator's
 // words.
 func Discarded(now time.Time, note string) Transition {
-	return Transition{cause: CauseDiscarded, time: now, reason: "DISCARDED", note: note}
+	return Transition{cause: CauseDiscarded, time: now, reason: reasonDiscarded, note: note}
 }
+
+const reasonDiscarded = "DISCARDED"
 
 // outcome is the attempt's outcome in one word: the state the platform gave, or
 // the code of the failure.
@@ -151,9 +155,6 @@ func (o *Order) Apply(t Transition) bool {
 	if to == 0 {
 		to = o.State
 	}
-	if open && o.overtaken(t, to) {
-		return false // and its next time stays: the platform has not been asked anew yet
-	}
 	if !t.cause.leads(o.State, to) || o.stale(t, to) {
 		if open {
 			o.keepAsking(t)
@@ -172,20 +173,13 @@ func (o *Order) Apply(t Transition) bool {
 	return changed
 }
 
-// overtaken reports whether the attempt began before the order was opened anew:
-// what came of it is of the decision that the person has appealed against. That
-// the accounts are detached, or the id is another order's, counts at any time.
-func (o *Order) overtaken(t Transition, to State) bool {
-	return !t.attempted.IsZero() && t.attempted.Before(o.OpenTime) && to != Completed && t.cause != CauseDisowned
-}
-
 // stale reports whether a word of the platform is older than what is known.
 func (o *Order) stale(t Transition, to State) bool {
 	if machine[t.cause].By != ByPlatform {
 		return false
 	}
 	own := !t.attempted.IsZero() // an answer to the hub, not a report
-	if !own && o.Appeals > 0 && to != Completed && !t.report.Time.After(o.AppealedOver) {
+	if to != Completed && o.Appeals > 0 && (own && t.appeal < o.Appeals || !own && !t.report.Time.After(o.AppealedOver)) {
 		return true // it is of the decision that the person has appealed against
 	}
 	if to.Rank() != o.State.Rank() {
@@ -257,6 +251,12 @@ func (o *Order) note(t Transition) {
 		o.StateTime = t.time
 	}
 	o.step(s)
+}
+
+// HolderGone reports whether a carrier said that the number is not the person's
+// any more, which casts doubt on what it said about their other orders.
+func (t Transition) HolderGone() bool {
+	return t.cause == CauseHolderChanged || t.cause == CauseForgotten
 }
 
 // Time is when it happened, by the hub's clock.

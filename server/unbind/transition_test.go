@@ -217,35 +217,6 @@ func TestSameSecond(t *testing.T) {
 	}
 }
 
-// TestAttemptBeforeAppeal: what comes of a call that began before the person
-// appealed does not decide the appeal, nor put it off. Only its effect counts.
-func TestAttemptBeforeAppeal(t *testing.T) {
-	a := unbind.Attempt{Began: day1, Ended: day1.Add(9 * time.Second)}
-	late := a.Ended
-	for name, c := range map[string]struct {
-		t    unbind.Transition
-		want unbind.State
-	}{
-		"refused":   {unbind.Answered(a, report(platform.StageRefused, late), time.Time{}), appealed},
-		"in review": {unbind.Answered(a, report(platform.StageInReview, late), late.Add(time.Hour)), appealed},
-		"no answer": {unbind.Retry(a, "UNAVAILABLE", late.Add(time.Hour)), appealed},
-		"too old":   {unbind.Abandon(a, "TOO_OLD"), appealed},
-		"completed": {unbind.Answered(a, report(platform.StageCompleted, late), time.Time{}), completed},
-		"disowned":  {unbind.Disowned(a), abandoned},
-	} {
-		o := inState(queued)
-		o.Apply(unbind.Reported(day1.Add(2*time.Second), report(platform.StageRefused, day1), time.Time{}))
-		o.Apply(unbind.AppealedByPerson(day1.Add(5*time.Second), day1.Add(200*time.Hour)))
-		o.Apply(c.t)
-		if o.State != c.want || c.want == appealed && !o.NextTime.Equal(day1.Add(5*time.Second)) {
-			t.Errorf("%s: %s, next at %v", name, o.State, o.NextTime)
-		}
-		if !o.Sent || o.Attempts != 1 {
-			t.Errorf("%s: %d attempts, sent %v", name, o.Attempts, o.Sent)
-		}
-	}
-}
-
 func TestHistoryIsBounded(t *testing.T) {
 	o := inState(queued)
 	for i := range 500 {
@@ -263,6 +234,9 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	if last.State != completed || last.Attempt != 501 || o.History[62].State != sending {
 		t.Errorf("the last steps went: %+v", o.History[62:])
+	}
+	if gap := o.History[40].Time.Sub(o.History[8].Time); gap < 200*time.Minute {
+		t.Errorf("what is left between spans %v of 500 min", gap)
 	}
 	for i := 1; i < len(o.History); i++ {
 		if o.History[i].Time.Before(o.History[i-1].Time) {

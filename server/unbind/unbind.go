@@ -121,9 +121,10 @@ type Claim struct {
 
 // Options configures a Service.
 type Options struct {
-	Queue  Queue
-	Orders Orders
-	MAC    phone.MAC
+	Queue       Queue
+	Orders      Orders
+	DeadLetters DeadLetters // for the operator's work on them
+	MAC         phone.MAC
 	// DueTime is when an order taken now is due.
 	DueTime    func(time.Time) time.Time
 	DailyLimit int

@@ -93,21 +93,32 @@ type SavedBackup struct {
 	Report *Report
 }
 
-// ErrExists says that a backup would replace a file.
-var ErrExists = errors.New("store: the file exists")
+// Why a backup does not take the name it was given.
+var (
+	// ErrExists says that it would replace a file.
+	ErrExists = errors.New("store: the file exists")
+	// ErrNotBackup says that it would replace what is no backup.
+	ErrNotBackup = errors.New("store: the file is no backup")
+)
 
 // SaveBackup writes a backup of src to a new file at path: under another name
 // first, read again and checked in full, and only then under its own, so that
 // whatever has that name is a whole backup. A file that is there is replaced only
-// with replace, and only by a backup in which nothing is wrong.
+// with replace, only if it is a backup that nobody uses, and only by one in which
+// nothing is wrong.
 //
 // Problems of single records are in the report: such a backup is kept. Errors:
-// ErrExists; pages are damaged; what was written is not what was read.
+// ErrExists, ErrNotBackup; pages are damaged; what was written is not what was read.
 func SaveBackup(ctx context.Context, src Source, path string, replace bool, o CheckOptions) (*SavedBackup, error) {
 	_, err := os.Lstat(path)
 	there := err == nil
 	if there && !replace {
 		return nil, fmt.Errorf("%w: %s", ErrExists, path)
+	}
+	if there {
+		if err := replaceable(path); err != nil {
+			return nil, err
+		}
 	}
 	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".part")
 	b, err := savePart(ctx, src, part, o)
@@ -122,6 +133,17 @@ func SaveBackup(ctx context.Context, src Source, path string, replace bool, o Ch
 	}
 	b.Path = path
 	return b, nil
+}
+
+// replaceable checks that a backup may take the name of what is at path. A hub that
+// runs would go on writing into its file without a name, and all that it confirms
+// would be gone with its process; a key file that is replaced can't be had again.
+func replaceable(path string) error {
+	f, err := group.OpenFile(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotBackup, err)
+	}
+	return f.Close()
 }
 
 // removed removes what is of no use any more.

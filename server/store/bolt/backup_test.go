@@ -185,6 +185,29 @@ func TestSaveBackupRefuses(t *testing.T) {
 			t.Errorf("%s: the good backup was replaced (%v)", name, err)
 		}
 	}
+	keep, link := filepath.Join(t.TempDir(), "keys.json"), filepath.Join(t.TempDir(), "link")
+	if err := errors.Join(os.WriteFile(keep, []byte("keys"), 0o600), os.Symlink(keep, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{keep, link, filepath.Dir(keep)} { // also with replace
+		if _, err := bolt.SaveBackup(t.Context(), bolt.FileSource{Path: path}, to, true, o); !errors.Is(err, bolt.ErrNotBackup) {
+			t.Errorf("over what is no backup: %v", err)
+		}
+	}
+	if now, err := os.ReadFile(link); err != nil || string(now) != "keys" {
+		t.Errorf("what is no backup was replaced: %v", err)
+	}
+	used, err := bolt.Open(out, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = bolt.SaveBackup(t.Context(), bolt.FileSource{Path: path}, out, true, o)
+	if err := used.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, bolt.ErrNotBackup) {
+		t.Errorf("over a file that a hub has open: %v", err)
+	}
 	b, err := bolt.SaveBackup(t.Context(), bolt.FileSource{Path: flawed}, filepath.Join(dir, "flawed.db"), false, o)
 	if err != nil || b.Report.OK() {
 		t.Errorf("a backup with one broken record is better than none: %v", err)

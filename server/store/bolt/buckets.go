@@ -11,7 +11,7 @@ const schemaVersion = 2
 // Every bucket of the file. Times in keys are 8 bytes, big endian, nanoseconds
 // since 1970, so that keys sort by time.
 var (
-	bucketMeta          = []byte("meta")           // "meta" → record.Meta
+	bucketMeta          = []byte("meta")           // "meta" → record.Meta; see also bolt.go and pause.go
 	bucketPlatforms     = []byte("platforms")      // platform id → record.Platform
 	bucketVerifications = []byte("verifications")  // verification id → record.Verification
 	bucketGuards        = []byte("guards")         // number index → record.NumberGuard

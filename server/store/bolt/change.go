@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tongcha/tongcha/server/store/bolt/group"
 	"github.com/tongcha/tongcha/server/unbind"
@@ -100,9 +101,52 @@ func (s *Store) transit(ctx context.Context, id string, raw []byte, t unbind.Tra
 		if c.record == nil {
 			return nil
 		}
-		return c.write(tx)
+		if err := c.write(tx); err != nil {
+			return err
+		}
+		if t.HolderGone() && c.moved {
+			return s.doubtHolder(tx, c.after)
+		}
+		return nil
 	})
 	return c, err
+}
+
+// doubtHolder voids what was known of the holder for the person's other open
+// orders: none of them may be sent on an older word of the carrier, should that be
+// out of reach from now on. A record that can't be read is never sent.
+func (s *Store) doubtHolder(tx *group.Tx, ended unbind.Order) error {
+	c := tx.Bucket(bucketOrdersOf).Cursor()
+	var ids []string
+	for k, _ := c.Seek(ended.Subject[:]); bytes.HasPrefix(k, ended.Subject[:]); k, _ = c.Next() {
+		ids = append(ids, string(k[len(ended.Subject):]))
+	}
+	for _, id := range ids {
+		raw := bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(id)))
+		o, err := s.openOrder(id, raw)
+		if err != nil || id == ended.ID || o.State.Final() || o.HolderChecked.IsZero() {
+			continue
+		}
+		doubted := change{raw: raw, before: o, after: o}
+		doubted.after.HolderChecked = time.Time{}
+		if err := s.rewrite(tx, doubted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewrite writes a change that moves nothing.
+func (s *Store) rewrite(tx *group.Tx, c change) error {
+	sealed, err := s.sealOrder(c.after)
+	if err != nil {
+		return err
+	}
+	record, err := orderRecord(c.after, sealed)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketOrders).Swap([]byte(c.after.ID), c.raw, record)
 }
 
 // write writes the change. The keys of index entries hold the order's id and a

@@ -107,6 +107,16 @@ func fileBytes(path string) int64 {
 	return info.Size()
 }
 
+// sameFile reports whether both names lead to one file.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
 // digestOf is the SHA-256 of a file.
 func digestOf(path string) (sum [sha256.Size]byte, err error) {
 	f, err := os.Open(path)

@@ -44,6 +44,7 @@ func tellModel(t *testing.T, seed uint64) {
 		orders: map[string]*kept{}, requests: map[int]*request{}, used: map[phone.Index]int{}, usedTill: map[phone.Index]time.Time{},
 	}
 	m.open()
+	defer func() { _ = m.s.Close() }()
 	m.began = m.now
 	acts := []func(){
 		m.enqueue, m.enqueue, m.repeat, m.claim, m.claim, m.finish, m.finish, m.finish, m.extend, m.release, m.report, m.report,
@@ -152,6 +153,11 @@ func (m *model) apply(k *kept, t unbind.Transition) bool {
 	k.History = slices.Clone(k.History)
 	changed := k.Apply(t)
 	m.tally[k.State]++
+	for _, other := range m.orders { // what a carrier said of the holder is void for the others too
+		if changed && t.HolderGone() && other.Subject == k.Subject && other.ID != k.ID && !other.State.Final() {
+			other.HolderChecked = time.Time{}
+		}
+	}
 	return changed
 }
 

@@ -36,7 +36,7 @@ func (m *model) stage() platform.Stage {
 }
 
 func (m *model) outcome(c unbind.Claim) unbind.Transition {
-	a := unbind.Attempt{Began: m.now.Add(-time.Duration(m.rand.IntN(20)) * time.Second), Ended: m.now, Polled: m.rand.IntN(4) == 0}
+	a := unbind.Attempt{Began: m.now.Add(-time.Duration(m.rand.IntN(20)) * time.Second), Ended: m.now, Polled: m.rand.IntN(4) == 0, Appeal: c.Order.Appeals}
 	later := m.now.Add(time.Duration(m.rand.IntN(100)) * time.Minute)
 	switch m.rand.IntN(12) {
 	case 0, 1, 2:

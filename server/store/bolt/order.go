@@ -38,19 +38,9 @@ func entries(o unbind.Order) []entry {
 			entry{bucketOrdersDue, key(at, zero, timeKey(o.NextTime), id), nil},
 			entry{bucketOrdersLate, key(timeKey(o.DueTime), id), at})
 	case o.State == unbind.Abandoned && !o.Discarded:
-		all = append(all, entry{bucketOrdersDead, key(at, zero, timeKey(o.StateTime), id), []byte(endReason(o))})
+		all = append(all, entry{bucketOrdersDead, key(at, zero, timeKey(o.StateTime), id), []byte(o.EndReason())})
 	}
 	return all
-}
-
-// endReason is why the order ended, in one word.
-func endReason(o unbind.Order) string {
-	for i := len(o.History) - 1; i >= 0; i-- {
-		if s := o.History[i]; s.State == o.State {
-			return s.Reason
-		}
-	}
-	return ""
 }
 
 // sealOrder seals what the key is needed for.

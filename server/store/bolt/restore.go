@@ -53,6 +53,9 @@ func Restore(ctx context.Context, backup, path string, o RestoreOptions) (*Resto
 		return nil, errors.New("store: a restore needs the key file that the backup was made with")
 	}
 	r := &restore{ctx: ctx, backup: backup, path: path, fresh: path + ".restore", o: o, out: new(Restored)}
+	if sameFile(backup, r.fresh) { // which is removed before anything is read from it
+		return r.out, fmt.Errorf("store: %s has the name that a restore writes under; give the backup another one first", backup)
+	}
 	defer r.close()
 	err := r.run()
 	return r.out, errors.Join(err, removed(r.fresh))

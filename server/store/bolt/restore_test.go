@@ -209,6 +209,17 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+	// What a restore writes under is removed at its beginning and at its end.
+	under := path + ".restore"
+	if err := os.Link(backup, under); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bolt.Restore(t.Context(), under, path, bolt.RestoreOptions{CheckOptions: bolt.CheckOptions{Keys: keys}}); err == nil {
+		t.Error("from the file it writes under: no error")
+	}
+	if err := os.Remove(under); err != nil {
+		t.Errorf("the backup is gone: %v", err)
+	}
 	s, err := bolt.Open(path, keys)
 	if err != nil {
 		t.Fatal(err)

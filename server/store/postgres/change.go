@@ -120,12 +120,44 @@ WHERE id = $1 AND token = $2 AND lease_until > $7 RETURNING id`, r.id, int64(c.T
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fault.LeaseLost.New()
 		}
+		if err == nil && t.HolderGone() && o.State.Final() {
+			err = s.doubtHolder(ctx, tx, o)
+		}
 		return err
 	})
 	if err != nil {
 		return unbind.Order{}, err
 	}
 	return o, nil
+}
+
+// doubtHolder voids what was known of the holder for the person's other open
+// orders, so that none is sent on an older word of the carrier. They are locked by
+// id, as everywhere.
+func (s *Store) doubtHolder(ctx context.Context, tx pgx.Tx, ended unbind.Order) error {
+	rows, err := tx.Query(ctx, `SELECT id, record FROM orders WHERE subject = $1 AND id <> $2 AND next_time IS NOT NULL ORDER BY id FOR UPDATE`, ended.Subject[:], ended.ID)
+	if err != nil {
+		return err
+	}
+	type row struct {
+		ID     string
+		Record []byte
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	if err != nil {
+		return err
+	}
+	for _, r := range others {
+		o, err := s.decode(r.ID, r.Record)
+		if err != nil {
+			continue // it is never sent
+		}
+		o.HolderChecked = time.Time{}
+		if err := s.put(ctx, tx, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Report implements unbind.Queue.

@@ -18,6 +18,7 @@ var deadCases = map[string]func(*fixture){
 	"Replay":                    replay,
 	"Discard":                   discard,
 	"Extend":                    extend,
+	"HolderGone":                holderGone,
 	"HistoryOfAttempts":         attemptHistory,
 }
 
@@ -258,4 +259,21 @@ func attemptHistory(f *fixture) {
 	steps := f.orderOf(a, o.ID).History
 	f.same("failed", steps[2], unbind.Step{State: unbind.Queued, Time: one.Ended, Attempt: 1, Reason: "UNAVAILABLE", Took: 1500 * time.Millisecond})
 	f.same("done", steps[4], unbind.Step{State: unbind.Completed, Time: one.Ended, Attempt: 2, Took: 1500 * time.Millisecond})
+}
+
+// holderGone: what a carrier says about one order of a person casts doubt on what
+// it said about the others, and on nobody else's.
+func holderGone(f *fixture) {
+	a, b := f.alice(), f.bob()
+	gone, other := f.order(a, "shop", f.now.Add(-time.Hour), "r"), f.order(a, "bank", f.now, "r")
+	theirs := f.order(b, "bank", f.now, "r")
+	f.enqueue(f.request(a, item(gone), item(other)))
+	f.enqueue(f.request(b, item(theirs)))
+	_, err := f.Finish(f.ctx, f.claim(1)[0], unbind.HolderChanged(f.now))
+	f.ok(err)
+	f.reopen()
+	f.same("ended", f.orderOf(a, gone.ID).State, unbind.Cancelled)
+	f.same("in doubt", f.orderOf(a, other.ID).HolderChecked.IsZero(), true)
+	f.same("not in doubt", f.orderOf(b, theirs.ID).HolderChecked.IsZero(), false)
+	f.same("still due", len(f.claim(9)), 2)
 }

@@ -42,7 +42,10 @@ type others interface {
 	verify.Store
 	lookup.Store
 	coverage.Store
+	unbind.PauseStore
 
+	// OpenOrders returns open orders, the oldest due first, and where to go on.
+	OpenOrders(context.Context, unbind.OpenOrderQuery) (orders []unbind.Order, next string, err error)
 	PutPlatform(context.Context, platform.Entry) error
 	ChangePlatforms(ctx context.Context, put []platform.Entry, remove []platform.ID) error
 	Platforms(context.Context) ([]platform.Entry, error)
@@ -53,7 +56,7 @@ type others interface {
 // Run runs the suite. open opens the store that lies in dir, or makes it; it is
 // called again for the same dir after a Close.
 func Run(t *testing.T, open func(t *testing.T, dir string) Store) {
-	run(t, open, queueCases, claimCases, reportCases, deadCases, verifyCases, lookupCases, recordCases, dayCases)
+	run(t, open, queueCases, claimCases, reportCases, deadCases, operatorCases, verifyCases, lookupCases, recordCases, dayCases)
 }
 
 // RunQueue runs the part of the suite that is about orders, for a store that

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -20,11 +21,13 @@ const (
 	maxBytes = 8 << 20
 )
 
-// writer is somebody in Update. Its results belong to the committer until
-// answered is closed.
+// writer is somebody in Update. Whoever settles first owns it: the committer, which
+// runs it, and to whom its results belong until answered is closed; or the caller,
+// who leaves.
 type writer struct {
 	ctx      context.Context
 	verb     func(*Tx) error
+	settled  atomic.Bool
 	err      error
 	panicked *Panic
 	answered chan struct{}
@@ -72,11 +75,31 @@ func (db *DB) Update(ctx context.Context, verb func(*Tx) error) error {
 	case <-db.done:
 		return fault.StoreFailed.New()
 	}
-	<-w.answered
+	if err := w.wait(db.done); err != nil {
+		return err
+	}
 	if w.panicked != nil {
 		panic(w.panicked)
 	}
 	return w.err
+}
+
+// wait returns once the verb is answered, or with an error once it never will be.
+func (w *writer) wait(done <-chan struct{}) error {
+	select {
+	case <-w.answered:
+		return nil
+	case <-w.ctx.Done():
+		if w.settled.CompareAndSwap(false, true) {
+			return context.Cause(w.ctx)
+		}
+	case <-done:
+		if w.settled.CompareAndSwap(false, true) {
+			return fault.StoreFailed.New()
+		}
+	}
+	<-w.answered
+	return nil
 }
 
 // run is the committer. A first writer is served at once; whoever comes during
@@ -191,6 +214,9 @@ func (db *DB) settle(tx *Tx) (err error) {
 // run runs the verb and leaves in tx all it wrote or nothing. An error of its own
 // means that neither is so, and tx must not be committed.
 func (w *writer) run(tx *Tx) error {
+	if !w.settled.CompareAndSwap(false, true) {
+		return nil // it has left
+	}
 	if w.ctx.Err() != nil {
 		w.err = context.Cause(w.ctx)
 		return nil

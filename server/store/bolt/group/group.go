@@ -27,7 +27,7 @@ import (
 type DB struct {
 	o     Options
 	bolt  *bbolt.DB
-	queue chan *writer // has no room: whoever is in it waits in Update, and may leave
+	queue chan *writer // whoever is in it waits in Update, and may leave
 
 	stop     chan struct{} // closed by Close
 	stopOnce sync.Once
@@ -91,7 +91,7 @@ func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	db := &DB{
-		o: o, bolt: file, queue: make(chan *writer), room: reserve{path: path},
+		o: o, bolt: file, queue: make(chan *writer, maxVerbs), room: reserve{path: path},
 		stop: make(chan struct{}), broken: make(chan struct{}), done: make(chan struct{}),
 	}
 	err = db.begin()

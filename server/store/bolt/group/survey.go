@@ -91,13 +91,17 @@ func readMetas(file io.ReaderAt, size int64) (*meta, []string) {
 }
 
 // readMeta reads the meta of page i. The second one lies where the first says, or
-// behind a page of a usual size where the first is damaged.
+// behind a page of a usual size where the first is damaged. bbolt goes by the first
+// one's size of a page whatever the second says, so one that says another is damaged.
 func readMeta(file io.ReaderAt, size, i int64, first *meta) *meta {
 	if i == 0 {
 		return metaAt(file, 0, 0)
 	}
 	if first != nil {
-		return metaAt(file, int64(first.pageSize), 1)
+		if m := metaAt(file, int64(first.pageSize), 1); m != nil && m.pageSize == first.pageSize {
+			return m
+		}
+		return nil
 	}
 	for at := int64(1 << 10); at <= 1<<16 && at < size; at <<= 1 {
 		if m := metaAt(file, at, 1); m != nil && int64(m.pageSize) == at {

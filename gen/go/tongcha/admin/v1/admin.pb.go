@@ -1074,7 +1074,23 @@ type Unbind struct {
 	// Its refusal reason, where it was refused.
 	RefusalReason string `protobuf:"bytes,9,opt,name=refusal_reason,json=refusalReason,proto3" json:"refusal_reason,omitempty"`
 	// Every state it had; only with GetUnbind.
-	History       []*UnbindHistory `protobuf:"bytes,10,rep,name=history,proto3" json:"history,omitempty"`
+	History []*UnbindHistory `protobuf:"bytes,10,rep,name=history,proto3" json:"history,omitempty"`
+	// Since when it is open: taken, appealed or replayed.
+	OpenTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=open_time,json=openTime,proto3" json:"open_time,omitempty"`
+	// When its present state was reached.
+	StateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
+	// When a carrier last said that the number is still the person's.
+	HolderCheckTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=holder_check_time,json=holderCheckTime,proto3" json:"holder_check_time,omitempty"`
+	// How often the person appealed.
+	Appeals int32 `protobuf:"varint,14,opt,name=appeals,proto3" json:"appeals,omitempty"`
+	// How many times in a row the platform was asked how it goes.
+	Polls int32 `protobuf:"varint,15,opt,name=polls,proto3" json:"polls,omitempty"`
+	// What came of it last, in one word: an outcome, a refusal reason, a cause.
+	LastOutcome string `protobuf:"bytes,16,opt,name=last_outcome,json=lastOutcome,proto3" json:"last_outcome,omitempty"`
+	// Whether it is a dead letter that an operator put aside.
+	Discarded bool `protobuf:"varint,17,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	// Why, in the operator's words; only with GetUnbind.
+	Note          string `protobuf:"bytes,18,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1179,6 +1195,62 @@ func (x *Unbind) GetHistory() []*UnbindHistory {
 	return nil
 }
 
+func (x *Unbind) GetOpenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenTime
+	}
+	return nil
+}
+
+func (x *Unbind) GetStateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StateTime
+	}
+	return nil
+}
+
+func (x *Unbind) GetHolderCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HolderCheckTime
+	}
+	return nil
+}
+
+func (x *Unbind) GetAppeals() int32 {
+	if x != nil {
+		return x.Appeals
+	}
+	return 0
+}
+
+func (x *Unbind) GetPolls() int32 {
+	if x != nil {
+		return x.Polls
+	}
+	return 0
+}
+
+func (x *Unbind) GetLastOutcome() string {
+	if x != nil {
+		return x.LastOutcome
+	}
+	return ""
+}
+
+func (x *Unbind) GetDiscarded() bool {
+	if x != nil {
+		return x.Discarded
+	}
+	return false
+}
+
+func (x *Unbind) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // UnbindHistory is one step in the life of an order.
 type UnbindHistory struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1189,7 +1261,10 @@ type UnbindHistory struct {
 	// The attempt it belongs to; 0 before the first.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Why, in one word.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How long the attempt took that ended with this step, in milliseconds, rounded
+	// up; absent where none did.
+	TookMillis    *int64 `protobuf:"varint,5,opt,name=took_millis,json=tookMillis,proto3,oneof" json:"took_millis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1250,6 +1325,13 @@ func (x *UnbindHistory) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *UnbindHistory) GetTookMillis() int64 {
+	if x != nil && x.TookMillis != nil {
+		return *x.TookMillis
+	}
+	return 0
 }
 
 // ListUnbindsRequest asks for orders.
@@ -1495,7 +1577,9 @@ func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
 type GetQueueStatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One row for every platform that ever had an order, ordered by id.
-	Platforms     []*QueueStats `protobuf:"bytes,1,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	Platforms []*QueueStats `protobuf:"bytes,1,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	// Every pause in force; that of all platforms first, then by platform.
+	Pauses        []*QueuePause `protobuf:"bytes,2,rep,name=pauses,proto3" json:"pauses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1537,6 +1621,86 @@ func (x *GetQueueStatsResponse) GetPlatforms() []*QueueStats {
 	return nil
 }
 
+func (x *GetQueueStatsResponse) GetPauses() []*QueuePause {
+	if x != nil {
+		return x.Pauses
+	}
+	return nil
+}
+
+// QueuePause is an operator's pause of the queue.
+type QueuePause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The platform's id; empty for all platforms.
+	PlatformId string `protobuf:"bytes,1,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	// Since when.
+	PauseTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=pause_time,json=pauseTime,proto3" json:"pause_time,omitempty"`
+	// Why, in the operator's words.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who, as the command line said.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueuePause) Reset() {
+	*x = QueuePause{}
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueuePause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueuePause) ProtoMessage() {}
+
+func (x *QueuePause) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueuePause.ProtoReflect.Descriptor instead.
+func (*QueuePause) Descriptor() ([]byte, []int) {
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *QueuePause) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+func (x *QueuePause) GetPauseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PauseTime
+	}
+	return nil
+}
+
+func (x *QueuePause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *QueuePause) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // QueueStats is the queue of one platform.
 type QueueStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1566,7 +1730,7 @@ type QueueStats struct {
 
 func (x *QueueStats) Reset() {
 	*x = QueueStats{}
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1742,7 @@ func (x *QueueStats) String() string {
 func (*QueueStats) ProtoMessage() {}
 
 func (x *QueueStats) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_tongcha_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1755,7 @@ func (x *QueueStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStats.ProtoReflect.Descriptor instead.
 func (*QueueStats) Descriptor() ([]byte, []int) {
-	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_tongcha_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *QueueStats) GetPlatformId() string {
@@ -1746,7 +1910,7 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\x06ca_pem\x18\x03 \x01(\fR\x05caPem\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x1a\n" +
-	"\bidentity\x18\x05 \x01(\tR\bidentity\"\xa1\x03\n" +
+	"\bidentity\x18\x05 \x01(\tR\bidentity\"\xe2\x05\n" +
 	"\x06Unbind\x12\x1b\n" +
 	"\tunbind_id\x18\x01 \x01(\tR\bunbindId\x12\x1f\n" +
 	"\vplatform_id\x18\x02 \x01(\tR\n" +
@@ -1760,12 +1924,24 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\aoverdue\x18\b \x01(\bR\aoverdue\x12%\n" +
 	"\x0erefusal_reason\x18\t \x01(\tR\rrefusalReason\x129\n" +
 	"\ahistory\x18\n" +
-	" \x03(\v2\x1f.tongcha.admin.v1.UnbindHistoryR\ahistory\"\x87\x01\n" +
+	" \x03(\v2\x1f.tongcha.admin.v1.UnbindHistoryR\ahistory\x127\n" +
+	"\topen_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bopenTime\x129\n" +
+	"\n" +
+	"state_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tstateTime\x12F\n" +
+	"\x11holder_check_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0fholderCheckTime\x12\x18\n" +
+	"\aappeals\x18\x0e \x01(\x05R\aappeals\x12\x14\n" +
+	"\x05polls\x18\x0f \x01(\x05R\x05polls\x12!\n" +
+	"\flast_outcome\x18\x10 \x01(\tR\vlastOutcome\x12\x1c\n" +
+	"\tdiscarded\x18\x11 \x01(\bR\tdiscarded\x12\x12\n" +
+	"\x04note\x18\x12 \x01(\tR\x04note\"\xbd\x01\n" +
 	"\rUnbindHistory\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\x05R\aattempt\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"a\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12$\n" +
+	"\vtook_millis\x18\x05 \x01(\x03H\x00R\n" +
+	"tookMillis\x88\x01\x01B\x0e\n" +
+	"\f_took_millis\"a\n" +
 	"\x12ListUnbindsRequest\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
 	"platformId\x12\x14\n" +
@@ -1777,9 +1953,18 @@ const file_tongcha_admin_v1_admin_proto_rawDesc = "" +
 	"\tunbind_id\x18\x01 \x01(\tR\bunbindId\"E\n" +
 	"\x11GetUnbindResponse\x120\n" +
 	"\x06unbind\x18\x01 \x01(\v2\x18.tongcha.admin.v1.UnbindR\x06unbind\"\x16\n" +
-	"\x14GetQueueStatsRequest\"S\n" +
+	"\x14GetQueueStatsRequest\"\x89\x01\n" +
 	"\x15GetQueueStatsResponse\x12:\n" +
-	"\tplatforms\x18\x01 \x03(\v2\x1c.tongcha.admin.v1.QueueStatsR\tplatforms\"\xbb\x02\n" +
+	"\tplatforms\x18\x01 \x03(\v2\x1c.tongcha.admin.v1.QueueStatsR\tplatforms\x124\n" +
+	"\x06pauses\x18\x02 \x03(\v2\x1c.tongcha.admin.v1.QueuePauseR\x06pauses\"\x90\x01\n" +
+	"\n" +
+	"QueuePause\x12\x1f\n" +
+	"\vplatform_id\x18\x01 \x01(\tR\n" +
+	"platformId\x129\n" +
+	"\n" +
+	"pause_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tpauseTime\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\xbb\x02\n" +
 	"\n" +
 	"QueueStats\x12\x1f\n" +
 	"\vplatform_id\x18\x01 \x01(\tR\n" +
@@ -1819,7 +2004,7 @@ func file_tongcha_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_tongcha_admin_v1_admin_proto_rawDescData
 }
 
-var file_tongcha_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tongcha_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_tongcha_admin_v1_admin_proto_goTypes = []any{
 	(*Platform)(nil),                 // 0: tongcha.admin.v1.Platform
 	(*OrderFlow)(nil),                // 1: tongcha.admin.v1.OrderFlow
@@ -1844,54 +2029,60 @@ var file_tongcha_admin_v1_admin_proto_goTypes = []any{
 	(*GetUnbindResponse)(nil),        // 20: tongcha.admin.v1.GetUnbindResponse
 	(*GetQueueStatsRequest)(nil),     // 21: tongcha.admin.v1.GetQueueStatsRequest
 	(*GetQueueStatsResponse)(nil),    // 22: tongcha.admin.v1.GetQueueStatsResponse
-	(*QueueStats)(nil),               // 23: tongcha.admin.v1.QueueStats
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
+	(*QueuePause)(nil),               // 23: tongcha.admin.v1.QueuePause
+	(*QueueStats)(nil),               // 24: tongcha.admin.v1.QueueStats
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
 }
 var file_tongcha_admin_v1_admin_proto_depIdxs = []int32{
-	24, // 0: tongcha.admin.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	24, // 1: tongcha.admin.v1.Platform.last_seen_time:type_name -> google.protobuf.Timestamp
+	25, // 0: tongcha.admin.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	25, // 1: tongcha.admin.v1.Platform.last_seen_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: tongcha.admin.v1.Platform.load:type_name -> tongcha.admin.v1.PlatformLoad
 	1,  // 3: tongcha.admin.v1.Platform.orders:type_name -> tongcha.admin.v1.OrderFlow
-	24, // 4: tongcha.admin.v1.OrderFlow.breaker_until:type_name -> google.protobuf.Timestamp
-	24, // 5: tongcha.admin.v1.PlatformLoad.breaker_until:type_name -> google.protobuf.Timestamp
+	25, // 4: tongcha.admin.v1.OrderFlow.breaker_until:type_name -> google.protobuf.Timestamp
+	25, // 5: tongcha.admin.v1.PlatformLoad.breaker_until:type_name -> google.protobuf.Timestamp
 	0,  // 6: tongcha.admin.v1.AddPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
 	0,  // 7: tongcha.admin.v1.ListPlatformsResponse.platforms:type_name -> tongcha.admin.v1.Platform
 	0,  // 8: tongcha.admin.v1.GetPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
 	0,  // 9: tongcha.admin.v1.SuspendPlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
 	0,  // 10: tongcha.admin.v1.ResumePlatformResponse.platform:type_name -> tongcha.admin.v1.Platform
-	24, // 11: tongcha.admin.v1.IssueCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
-	24, // 12: tongcha.admin.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
-	24, // 13: tongcha.admin.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
-	24, // 14: tongcha.admin.v1.Unbind.next_time:type_name -> google.protobuf.Timestamp
+	25, // 11: tongcha.admin.v1.IssueCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 12: tongcha.admin.v1.Unbind.create_time:type_name -> google.protobuf.Timestamp
+	25, // 13: tongcha.admin.v1.Unbind.due_time:type_name -> google.protobuf.Timestamp
+	25, // 14: tongcha.admin.v1.Unbind.next_time:type_name -> google.protobuf.Timestamp
 	16, // 15: tongcha.admin.v1.Unbind.history:type_name -> tongcha.admin.v1.UnbindHistory
-	24, // 16: tongcha.admin.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
-	15, // 17: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
-	15, // 18: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
-	23, // 19: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
-	1,  // 20: tongcha.admin.v1.QueueStats.flow:type_name -> tongcha.admin.v1.OrderFlow
-	3,  // 21: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
-	5,  // 22: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
-	7,  // 23: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
-	9,  // 24: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
-	11, // 25: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
-	13, // 26: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
-	17, // 27: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
-	19, // 28: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
-	21, // 29: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
-	4,  // 30: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
-	6,  // 31: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
-	8,  // 32: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
-	10, // 33: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
-	12, // 34: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
-	14, // 35: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
-	18, // 36: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
-	20, // 37: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
-	22, // 38: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
-	30, // [30:39] is the sub-list for method output_type
-	21, // [21:30] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	25, // 16: tongcha.admin.v1.Unbind.open_time:type_name -> google.protobuf.Timestamp
+	25, // 17: tongcha.admin.v1.Unbind.state_time:type_name -> google.protobuf.Timestamp
+	25, // 18: tongcha.admin.v1.Unbind.holder_check_time:type_name -> google.protobuf.Timestamp
+	25, // 19: tongcha.admin.v1.UnbindHistory.time:type_name -> google.protobuf.Timestamp
+	15, // 20: tongcha.admin.v1.ListUnbindsResponse.unbinds:type_name -> tongcha.admin.v1.Unbind
+	15, // 21: tongcha.admin.v1.GetUnbindResponse.unbind:type_name -> tongcha.admin.v1.Unbind
+	24, // 22: tongcha.admin.v1.GetQueueStatsResponse.platforms:type_name -> tongcha.admin.v1.QueueStats
+	23, // 23: tongcha.admin.v1.GetQueueStatsResponse.pauses:type_name -> tongcha.admin.v1.QueuePause
+	25, // 24: tongcha.admin.v1.QueuePause.pause_time:type_name -> google.protobuf.Timestamp
+	1,  // 25: tongcha.admin.v1.QueueStats.flow:type_name -> tongcha.admin.v1.OrderFlow
+	3,  // 26: tongcha.admin.v1.AdminService.AddPlatform:input_type -> tongcha.admin.v1.AddPlatformRequest
+	5,  // 27: tongcha.admin.v1.AdminService.ListPlatforms:input_type -> tongcha.admin.v1.ListPlatformsRequest
+	7,  // 28: tongcha.admin.v1.AdminService.GetPlatform:input_type -> tongcha.admin.v1.GetPlatformRequest
+	9,  // 29: tongcha.admin.v1.AdminService.SuspendPlatform:input_type -> tongcha.admin.v1.SuspendPlatformRequest
+	11, // 30: tongcha.admin.v1.AdminService.ResumePlatform:input_type -> tongcha.admin.v1.ResumePlatformRequest
+	13, // 31: tongcha.admin.v1.AdminService.IssueCertificate:input_type -> tongcha.admin.v1.IssueCertificateRequest
+	17, // 32: tongcha.admin.v1.AdminService.ListUnbinds:input_type -> tongcha.admin.v1.ListUnbindsRequest
+	19, // 33: tongcha.admin.v1.AdminService.GetUnbind:input_type -> tongcha.admin.v1.GetUnbindRequest
+	21, // 34: tongcha.admin.v1.AdminService.GetQueueStats:input_type -> tongcha.admin.v1.GetQueueStatsRequest
+	4,  // 35: tongcha.admin.v1.AdminService.AddPlatform:output_type -> tongcha.admin.v1.AddPlatformResponse
+	6,  // 36: tongcha.admin.v1.AdminService.ListPlatforms:output_type -> tongcha.admin.v1.ListPlatformsResponse
+	8,  // 37: tongcha.admin.v1.AdminService.GetPlatform:output_type -> tongcha.admin.v1.GetPlatformResponse
+	10, // 38: tongcha.admin.v1.AdminService.SuspendPlatform:output_type -> tongcha.admin.v1.SuspendPlatformResponse
+	12, // 39: tongcha.admin.v1.AdminService.ResumePlatform:output_type -> tongcha.admin.v1.ResumePlatformResponse
+	14, // 40: tongcha.admin.v1.AdminService.IssueCertificate:output_type -> tongcha.admin.v1.IssueCertificateResponse
+	18, // 41: tongcha.admin.v1.AdminService.ListUnbinds:output_type -> tongcha.admin.v1.ListUnbindsResponse
+	20, // 42: tongcha.admin.v1.AdminService.GetUnbind:output_type -> tongcha.admin.v1.GetUnbindResponse
+	22, // 43: tongcha.admin.v1.AdminService.GetQueueStats:output_type -> tongcha.admin.v1.GetQueueStatsResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tongcha_admin_v1_admin_proto_init() }
@@ -1900,13 +2091,14 @@ func file_tongcha_admin_v1_admin_proto_init() {
 		return
 	}
 	file_tongcha_admin_v1_admin_proto_msgTypes[2].OneofWrappers = []any{}
+	file_tongcha_admin_v1_admin_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_admin_v1_admin_proto_rawDesc), len(file_tongcha_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

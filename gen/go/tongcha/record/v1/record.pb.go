@@ -115,6 +115,79 @@ func (x *Meta) GetLargestTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Pause is an operator's pause of the unbind queue.
+type Pause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The platform's id; empty for all platforms.
+	PlatformId string `protobuf:"bytes,1,opt,name=platform_id,json=platformId,proto3" json:"platform_id,omitempty"`
+	// Since when: nanoseconds since 1970.
+	Nanos int64 `protobuf:"fixed64,2,opt,name=nanos,proto3" json:"nanos,omitempty"`
+	// Why, in the operator's words.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who, as the command line said.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pause) Reset() {
+	*x = Pause{}
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pause) ProtoMessage() {}
+
+func (x *Pause) ProtoReflect() protoreflect.Message {
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pause.ProtoReflect.Descriptor instead.
+func (*Pause) Descriptor() ([]byte, []int) {
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Pause) GetPlatformId() string {
+	if x != nil {
+		return x.PlatformId
+	}
+	return ""
+}
+
+func (x *Pause) GetNanos() int64 {
+	if x != nil {
+		return x.Nanos
+	}
+	return 0
+}
+
+func (x *Pause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Pause) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // Verification is a code that was sent.
 type Verification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -144,7 +217,7 @@ type Verification struct {
 
 func (x *Verification) Reset() {
 	*x = Verification{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[1]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -156,7 +229,7 @@ func (x *Verification) String() string {
 func (*Verification) ProtoMessage() {}
 
 func (x *Verification) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[1]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -169,7 +242,7 @@ func (x *Verification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verification.ProtoReflect.Descriptor instead.
 func (*Verification) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Verification) GetNumberIndex() []byte {
@@ -257,7 +330,7 @@ type HolderSecret struct {
 
 func (x *HolderSecret) Reset() {
 	*x = HolderSecret{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[2]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +342,7 @@ func (x *HolderSecret) String() string {
 func (*HolderSecret) ProtoMessage() {}
 
 func (x *HolderSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[2]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +355,7 @@ func (x *HolderSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HolderSecret.ProtoReflect.Descriptor instead.
 func (*HolderSecret) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HolderSecret) GetPhoneNumber() string {
@@ -324,7 +397,7 @@ type NumberGuard struct {
 
 func (x *NumberGuard) Reset() {
 	*x = NumberGuard{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[3]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +409,7 @@ func (x *NumberGuard) String() string {
 func (*NumberGuard) ProtoMessage() {}
 
 func (x *NumberGuard) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[3]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +422,7 @@ func (x *NumberGuard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberGuard.ProtoReflect.Descriptor instead.
 func (*NumberGuard) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NumberGuard) GetLastCodeTime() *timestamppb.Timestamp {
@@ -393,7 +466,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[4]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +478,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[4]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +491,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Counter) GetCount() int32 {
@@ -464,7 +537,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[5]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +549,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[5]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +562,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Session) GetSubject() []byte {
@@ -586,7 +659,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[6]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +671,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[6]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +684,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Lookup) GetSubject() []byte {
@@ -678,7 +751,7 @@ type LookupSecret struct {
 
 func (x *LookupSecret) Reset() {
 	*x = LookupSecret{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[7]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +763,7 @@ func (x *LookupSecret) String() string {
 func (*LookupSecret) ProtoMessage() {}
 
 func (x *LookupSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[7]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +776,7 @@ func (x *LookupSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupSecret.ProtoReflect.Descriptor instead.
 func (*LookupSecret) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LookupSecret) GetHolderSince() *timestamppb.Timestamp {
@@ -756,7 +829,7 @@ type LookupAnswer struct {
 
 func (x *LookupAnswer) Reset() {
 	*x = LookupAnswer{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[8]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +841,7 @@ func (x *LookupAnswer) String() string {
 func (*LookupAnswer) ProtoMessage() {}
 
 func (x *LookupAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[8]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +854,7 @@ func (x *LookupAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupAnswer.ProtoReflect.Descriptor instead.
 func (*LookupAnswer) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LookupAnswer) GetPlatformId() string {
@@ -869,7 +942,7 @@ type LookupAccount struct {
 
 func (x *LookupAccount) Reset() {
 	*x = LookupAccount{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[9]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +954,7 @@ func (x *LookupAccount) String() string {
 func (*LookupAccount) ProtoMessage() {}
 
 func (x *LookupAccount) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[9]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +967,7 @@ func (x *LookupAccount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupAccount.ProtoReflect.Descriptor instead.
 func (*LookupAccount) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LookupAccount) GetAccountRef() string {
@@ -935,7 +1008,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[10]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1020,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[10]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1033,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Request) GetBodyDigest() []byte {
@@ -1006,7 +1079,7 @@ type RequestUnbind struct {
 
 func (x *RequestUnbind) Reset() {
 	*x = RequestUnbind{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[11]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1091,7 @@ func (x *RequestUnbind) String() string {
 func (*RequestUnbind) ProtoMessage() {}
 
 func (x *RequestUnbind) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[11]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1104,7 @@ func (x *RequestUnbind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestUnbind.ProtoReflect.Descriptor instead.
 func (*RequestUnbind) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RequestUnbind) GetPlatformId() string {
@@ -1123,7 +1196,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[12]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1208,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[12]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1221,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Order) GetOrderId() string {
@@ -1370,7 +1443,7 @@ type OrderSecret struct {
 
 func (x *OrderSecret) Reset() {
 	*x = OrderSecret{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[13]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1455,7 @@ func (x *OrderSecret) String() string {
 func (*OrderSecret) ProtoMessage() {}
 
 func (x *OrderSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[13]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1468,7 @@ func (x *OrderSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderSecret.ProtoReflect.Descriptor instead.
 func (*OrderSecret) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OrderSecret) GetPhoneNumber() string {
@@ -1469,7 +1542,7 @@ type OrderHistory struct {
 
 func (x *OrderHistory) Reset() {
 	*x = OrderHistory{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[14]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1554,7 @@ func (x *OrderHistory) String() string {
 func (*OrderHistory) ProtoMessage() {}
 
 func (x *OrderHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[14]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1567,7 @@ func (x *OrderHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderHistory.ProtoReflect.Descriptor instead.
 func (*OrderHistory) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OrderHistory) GetState() int32 {
@@ -1560,7 +1633,7 @@ type OrderTally struct {
 
 func (x *OrderTally) Reset() {
 	*x = OrderTally{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[15]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1645,7 @@ func (x *OrderTally) String() string {
 func (*OrderTally) ProtoMessage() {}
 
 func (x *OrderTally) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[15]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1658,7 @@ func (x *OrderTally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderTally.ProtoReflect.Descriptor instead.
 func (*OrderTally) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OrderTally) GetQueued() int32 {
@@ -1651,7 +1724,7 @@ type LookupTally struct {
 
 func (x *LookupTally) Reset() {
 	*x = LookupTally{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[16]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1736,7 @@ func (x *LookupTally) String() string {
 func (*LookupTally) ProtoMessage() {}
 
 func (x *LookupTally) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[16]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1749,7 @@ func (x *LookupTally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupTally.ProtoReflect.Descriptor instead.
 func (*LookupTally) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LookupTally) GetAsked() int64 {
@@ -1747,7 +1820,7 @@ type UnbindTally struct {
 
 func (x *UnbindTally) Reset() {
 	*x = UnbindTally{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1832,7 @@ func (x *UnbindTally) String() string {
 func (*UnbindTally) ProtoMessage() {}
 
 func (x *UnbindTally) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[17]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1845,7 @@ func (x *UnbindTally) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindTally.ProtoReflect.Descriptor instead.
 func (*UnbindTally) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UnbindTally) GetTaken() int64 {
@@ -1866,7 +1939,7 @@ type Platform struct {
 
 func (x *Platform) Reset() {
 	*x = Platform{}
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[18]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +1951,7 @@ func (x *Platform) String() string {
 func (*Platform) ProtoMessage() {}
 
 func (x *Platform) ProtoReflect() protoreflect.Message {
-	mi := &file_tongcha_record_v1_record_proto_msgTypes[18]
+	mi := &file_tongcha_record_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +1964,7 @@ func (x *Platform) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Platform.ProtoReflect.Descriptor instead.
 func (*Platform) Descriptor() ([]byte, []int) {
-	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_tongcha_record_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Platform) GetPlatformId() string {
@@ -1996,7 +2069,13 @@ const file_tongcha_record_v1_record_proto_rawDesc = "" +
 	"\x05opens\x18\x03 \x01(\x03R\x05opens\x12/\n" +
 	"\x11first_counted_day\x18\x04 \x01(\x05H\x00R\x0ffirstCountedDay\x88\x01\x01\x12=\n" +
 	"\flargest_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vlargestTimeB\x14\n" +
-	"\x12_first_counted_day\"\x9c\x03\n" +
+	"\x12_first_counted_day\"f\n" +
+	"\x05Pause\x12\x1f\n" +
+	"\vplatform_id\x18\x01 \x01(\tR\n" +
+	"platformId\x12\x14\n" +
+	"\x05nanos\x18\x02 \x01(\x10R\x05nanos\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\x9c\x03\n" +
 	"\fVerification\x12!\n" +
 	"\fnumber_index\x18\x01 \x01(\fR\vnumberIndex\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2198,65 +2277,66 @@ func file_tongcha_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_tongcha_record_v1_record_proto_rawDescData
 }
 
-var file_tongcha_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_tongcha_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_tongcha_record_v1_record_proto_goTypes = []any{
 	(*Meta)(nil),                  // 0: tongcha.record.v1.Meta
-	(*Verification)(nil),          // 1: tongcha.record.v1.Verification
-	(*HolderSecret)(nil),          // 2: tongcha.record.v1.HolderSecret
-	(*NumberGuard)(nil),           // 3: tongcha.record.v1.NumberGuard
-	(*Counter)(nil),               // 4: tongcha.record.v1.Counter
-	(*Session)(nil),               // 5: tongcha.record.v1.Session
-	(*Lookup)(nil),                // 6: tongcha.record.v1.Lookup
-	(*LookupSecret)(nil),          // 7: tongcha.record.v1.LookupSecret
-	(*LookupAnswer)(nil),          // 8: tongcha.record.v1.LookupAnswer
-	(*LookupAccount)(nil),         // 9: tongcha.record.v1.LookupAccount
-	(*Request)(nil),               // 10: tongcha.record.v1.Request
-	(*RequestUnbind)(nil),         // 11: tongcha.record.v1.RequestUnbind
-	(*Order)(nil),                 // 12: tongcha.record.v1.Order
-	(*OrderSecret)(nil),           // 13: tongcha.record.v1.OrderSecret
-	(*OrderHistory)(nil),          // 14: tongcha.record.v1.OrderHistory
-	(*OrderTally)(nil),            // 15: tongcha.record.v1.OrderTally
-	(*LookupTally)(nil),           // 16: tongcha.record.v1.LookupTally
-	(*UnbindTally)(nil),           // 17: tongcha.record.v1.UnbindTally
-	(*Platform)(nil),              // 18: tongcha.record.v1.Platform
-	nil,                           // 19: tongcha.record.v1.UnbindTally.RefusedEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*Pause)(nil),                 // 1: tongcha.record.v1.Pause
+	(*Verification)(nil),          // 2: tongcha.record.v1.Verification
+	(*HolderSecret)(nil),          // 3: tongcha.record.v1.HolderSecret
+	(*NumberGuard)(nil),           // 4: tongcha.record.v1.NumberGuard
+	(*Counter)(nil),               // 5: tongcha.record.v1.Counter
+	(*Session)(nil),               // 6: tongcha.record.v1.Session
+	(*Lookup)(nil),                // 7: tongcha.record.v1.Lookup
+	(*LookupSecret)(nil),          // 8: tongcha.record.v1.LookupSecret
+	(*LookupAnswer)(nil),          // 9: tongcha.record.v1.LookupAnswer
+	(*LookupAccount)(nil),         // 10: tongcha.record.v1.LookupAccount
+	(*Request)(nil),               // 11: tongcha.record.v1.Request
+	(*RequestUnbind)(nil),         // 12: tongcha.record.v1.RequestUnbind
+	(*Order)(nil),                 // 13: tongcha.record.v1.Order
+	(*OrderSecret)(nil),           // 14: tongcha.record.v1.OrderSecret
+	(*OrderHistory)(nil),          // 15: tongcha.record.v1.OrderHistory
+	(*OrderTally)(nil),            // 16: tongcha.record.v1.OrderTally
+	(*LookupTally)(nil),           // 17: tongcha.record.v1.LookupTally
+	(*UnbindTally)(nil),           // 18: tongcha.record.v1.UnbindTally
+	(*Platform)(nil),              // 19: tongcha.record.v1.Platform
+	nil,                           // 20: tongcha.record.v1.UnbindTally.RefusedEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_tongcha_record_v1_record_proto_depIdxs = []int32{
-	20, // 0: tongcha.record.v1.Meta.first_day:type_name -> google.protobuf.Timestamp
-	20, // 1: tongcha.record.v1.Meta.largest_time:type_name -> google.protobuf.Timestamp
-	20, // 2: tongcha.record.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
-	20, // 3: tongcha.record.v1.Verification.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 4: tongcha.record.v1.NumberGuard.last_code_time:type_name -> google.protobuf.Timestamp
-	20, // 5: tongcha.record.v1.NumberGuard.window_end:type_name -> google.protobuf.Timestamp
-	20, // 6: tongcha.record.v1.NumberGuard.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 7: tongcha.record.v1.Counter.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 8: tongcha.record.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	20, // 9: tongcha.record.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 10: tongcha.record.v1.Session.last_seen_time:type_name -> google.protobuf.Timestamp
-	20, // 11: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
-	20, // 12: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
-	20, // 13: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
-	20, // 14: tongcha.record.v1.Lookup.wake_time:type_name -> google.protobuf.Timestamp
-	20, // 15: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
-	8,  // 16: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
-	9,  // 17: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
-	20, // 18: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
-	20, // 19: tongcha.record.v1.LookupAnswer.reask_time:type_name -> google.protobuf.Timestamp
-	11, // 20: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
-	20, // 21: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 22: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
-	20, // 23: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
-	20, // 24: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
-	20, // 25: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
-	20, // 26: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
-	14, // 27: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
-	20, // 28: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
-	20, // 29: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
-	20, // 30: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
-	19, // 31: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
-	20, // 32: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
-	20, // 33: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
+	21, // 0: tongcha.record.v1.Meta.first_day:type_name -> google.protobuf.Timestamp
+	21, // 1: tongcha.record.v1.Meta.largest_time:type_name -> google.protobuf.Timestamp
+	21, // 2: tongcha.record.v1.Verification.create_time:type_name -> google.protobuf.Timestamp
+	21, // 3: tongcha.record.v1.Verification.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 4: tongcha.record.v1.NumberGuard.last_code_time:type_name -> google.protobuf.Timestamp
+	21, // 5: tongcha.record.v1.NumberGuard.window_end:type_name -> google.protobuf.Timestamp
+	21, // 6: tongcha.record.v1.NumberGuard.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 7: tongcha.record.v1.Counter.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 8: tongcha.record.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	21, // 9: tongcha.record.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 10: tongcha.record.v1.Session.last_seen_time:type_name -> google.protobuf.Timestamp
+	21, // 11: tongcha.record.v1.Session.holder_since:type_name -> google.protobuf.Timestamp
+	21, // 12: tongcha.record.v1.Lookup.create_time:type_name -> google.protobuf.Timestamp
+	21, // 13: tongcha.record.v1.Lookup.final_by:type_name -> google.protobuf.Timestamp
+	21, // 14: tongcha.record.v1.Lookup.wake_time:type_name -> google.protobuf.Timestamp
+	21, // 15: tongcha.record.v1.LookupSecret.holder_since:type_name -> google.protobuf.Timestamp
+	9,  // 16: tongcha.record.v1.LookupSecret.answers:type_name -> tongcha.record.v1.LookupAnswer
+	10, // 17: tongcha.record.v1.LookupAnswer.accounts:type_name -> tongcha.record.v1.LookupAccount
+	21, // 18: tongcha.record.v1.LookupAnswer.answer_time:type_name -> google.protobuf.Timestamp
+	21, // 19: tongcha.record.v1.LookupAnswer.reask_time:type_name -> google.protobuf.Timestamp
+	12, // 20: tongcha.record.v1.Request.unbinds:type_name -> tongcha.record.v1.RequestUnbind
+	21, // 21: tongcha.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 22: tongcha.record.v1.Order.create_time:type_name -> google.protobuf.Timestamp
+	21, // 23: tongcha.record.v1.Order.due_time:type_name -> google.protobuf.Timestamp
+	21, // 24: tongcha.record.v1.Order.next_time:type_name -> google.protobuf.Timestamp
+	21, // 25: tongcha.record.v1.Order.state_time:type_name -> google.protobuf.Timestamp
+	21, // 26: tongcha.record.v1.Order.holder_check_time:type_name -> google.protobuf.Timestamp
+	15, // 27: tongcha.record.v1.Order.history:type_name -> tongcha.record.v1.OrderHistory
+	21, // 28: tongcha.record.v1.Order.report_time:type_name -> google.protobuf.Timestamp
+	21, // 29: tongcha.record.v1.OrderSecret.bound_before:type_name -> google.protobuf.Timestamp
+	21, // 30: tongcha.record.v1.OrderHistory.time:type_name -> google.protobuf.Timestamp
+	20, // 31: tongcha.record.v1.UnbindTally.refused:type_name -> tongcha.record.v1.UnbindTally.RefusedEntry
+	21, // 32: tongcha.record.v1.Platform.add_time:type_name -> google.protobuf.Timestamp
+	21, // 33: tongcha.record.v1.Platform.obliged_since:type_name -> google.protobuf.Timestamp
 	34, // [34:34] is the sub-list for method output_type
 	34, // [34:34] is the sub-list for method input_type
 	34, // [34:34] is the sub-list for extension type_name
@@ -2276,7 +2356,7 @@ func file_tongcha_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tongcha_record_v1_record_proto_rawDesc), len(file_tongcha_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
