@@ -100,6 +100,15 @@ chaos-disk: ## every write and sync up to the 200th fails once; full disks; abou
 chaos-disk-short: ## a sample of it; less than a minute
 	go test -count=1 -timeout 5m -tags=chaos,onethread ./cmd/tongcha -run 'TestDiskFailsShort$$|FullDisk|DiskFullIn|LogIsStuck' -v | grep -E '^(---|ok|FAIL)|_test.go:|^panic'
 
+# A network that fails: the hub and each connector in a network namespace of their
+# own, whose packets are dropped. Needs root, and iproute2 and iptables.
+.PHONY: chaos-net chaos-net-short
+chaos-net: ## connectors are cut off in five ways, for a minute and for four; about 6 minutes; Linux
+	@$(call run-test,chaos,TestNetLong,./cmd/tongcha,-timeout 20m)
+
+chaos-net-short: ## two of them for 9 s; half a minute; Linux
+	@$(call run-test,chaos,TestNetShort)
+
 ## checks
 
 CHECKS := gen proto breaking fmt tidy lint

@@ -32,7 +32,7 @@ func newDB() *cobra.Command {
 	return cmd
 }
 
-const dbExitCodes = "\n\nExit codes: 0 done, 1 it failed or something is wrong, 2 the command line is wrong, 3 a hub has the file open."
+const dbExitCodes = "\n\nExit codes: 0 done, 1 it failed or something is wrong, 2 the command line is wrong, 3 a hub has the file open"
 
 // dbError gives errors of the database their exit codes.
 func dbError(err error) error {
@@ -105,7 +105,8 @@ func newDBStats() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stats [FILE]", Short: "Count records and pages, and say whether compaction pays", Args: cobra.MaximumNArgs(1),
 		Long: "Count the records and pages of the database, of a running hub or of a file that no hub has open.\n\n" +
-			"Pages that hold nothing are used again by later writes; only `tongcha db compact` gives them back to the disk." + dbExitCodes,
+			"Pages that hold nothing are used again by later writes; only `tongcha db compact` gives them back to the disk." + dbExitCodes +
+			"\nand does not answer.",
 		Example: "  tongcha db stats\n  tongcha db stats /backup/tongcha.db -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := storeStats(cmd, args)

@@ -103,6 +103,8 @@ func TestDBCheckCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	addBucket(t, named, "\x1b]0;owned\a\x1b[2J\u202e\u009b")
+	headless := append([]byte(nil), whole...)
+	headless[4], headless[4096+4] = 'x', 'x'
 	other := filepath.Join(t.TempDir(), "keys.json")
 	tongcha(t, "keys", "new", other).must(t)
 	for name, c := range map[string]struct {
@@ -121,13 +123,14 @@ func TestDBCheckCodes(t *testing.T) {
 		"no file":        {[]string{"check", "nowhere", "--without-keys"}, exitUsage, "--data"},
 		"no hub":         {[]string{"backup", "--out", "x"}, exitUsage, "--data"},
 		"no out":         {[]string{"backup"}, exitUsage, "--out"},
-		"no folder":      {[]string{"backup", "--data", data, "--out", "nowhere/x"}, exitFailure, "nowhere"},
+		"no folder":      {[]string{"backup", "--data", data, "--out", "nowhere/x"}, exitUsage, "there is no folder nowhere"},
 		"no backup":      {[]string{"restore", "nowhere"}, exitUsage, "nowhere"},
 		"nothing":        {[]string{"compact"}, exitUsage, "--data"},
 		"stats of file":  {[]string{"stats", path}, 0, "compaction pays: no"},
 		"check of names": {[]string{"check", named, "--without-keys"}, exitFailure, "\ufffd[2J"},
 		"stats of names": {[]string{"stats", named}, 0, "\ufffd[2J"},
 		"stats damaged":  {[]string{"stats", write(t, "x.db", string(damaged))}, exitFailure, "db check"},
+		"one head":       {[]string{"check", write(t, "x.db", string(headless)), "--without-keys"}, exitFailure, "what could be read of a damaged file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -26,7 +27,8 @@ func newDBBackup() *cobra.Command {
 			"The copy is written beside FILE under another name, read again, checked as `tongcha db check` does, and only\n" +
 			"then named FILE: whatever has that name is a whole backup. Only its owner can read it.\n\n" +
 			"The data in it is sealed. The key file is needed to restore it and is NOT in the backup: keep a copy of it,\n" +
-			"elsewhere. Give --keys to have every secret in the copy opened as well." + dbExitCodes,
+			"elsewhere. Give --keys to have every secret in the copy opened as well." + dbExitCodes +
+			"\nand does not answer.",
 		Example: "  tongcha db backup --out /backup/tongcha-$(date +%F).db\n" +
 			"  tongcha db backup --out /backup/tongcha.db --force --keys /etc/tongcha/keys.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,6 +52,9 @@ func runBackup(cmd *cobra.Command, out string, force bool) error {
 	}
 	if err := notTheDatabase(cmd, out); err != nil {
 		return err
+	}
+	if folder := filepath.Dir(out); !isFolder(folder) {
+		return usageError("--out: there is no folder %s; make it, or give another", folder)
 	}
 	m := newMeter(cmd)
 	src, err := backupSource(cmd, m)
@@ -92,6 +97,11 @@ func notTheDatabase(cmd *cobra.Command, out string) error {
 		return usageError("%s is the database itself; give another --out", out)
 	}
 	return nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 type backupView struct {

@@ -150,6 +150,8 @@ func (v checkView) table() table {
 func (v checkView) verdict() string {
 	note := "every page, record, secret and index"
 	switch {
+	case v.Layout == 0:
+		note = "what could be read of a damaged file"
 	case !v.Current:
 		note = "an older layout: every page and record, no index; the next start of a hub migrates it"
 	case !v.SecretsOpened:

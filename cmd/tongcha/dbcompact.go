@@ -15,7 +15,7 @@ func newDBCompact() *cobra.Command {
 		Use: "compact", Short: "Give the disk back what the database of a stopped hub does not use", Args: cobra.NoArgs,
 		Long: "Write the database of a stopped hub into a new file without holes, compare the two, and put the new one in the\n" +
 			"place of the old one in one step. Before that it says how long it takes and how much room it needs beside the\n" +
-			"database, both measured on a part of it; without that room nothing begins." + dbExitCodes,
+			"database, both measured on a part of it; without that room nothing begins." + dbExitCodes + ".",
 		Example: "  tongcha db compact --dry-run     # the prediction alone\n  tongcha db compact",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runCompact(cmd, dry) },
 	}

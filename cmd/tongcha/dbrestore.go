@@ -118,7 +118,7 @@ func (v restoreView) table(present bool) table {
 	}
 	next := "start the hub, then `tongcha status`"
 	if v.DryRun {
-		next = "nothing was changed; without --dry-run it is"
+		next = "nothing was changed; to do it, give --yes in place of --dry-run"
 	}
 	return append(t, []string{"next", next})
 }

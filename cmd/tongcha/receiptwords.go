@@ -61,7 +61,7 @@ func wordsEN() *words {
 		taken: "taken", due: "due", ended: "ended", result: "outcome", because: "because", says: "the platform says",
 		late: "ended late", yes: "yes", appeals: "appeals before",
 		outcome: map[string]string{
-			"COMPLETED": "detached", "REFUSED": "refused by the platform", "ABANDONED": "given up: the platform gave no usable answer", "CANCELLED": "taken back",
+			"COMPLETED": "detached", "REFUSED": "refused by the platform", "ABANDONED": "given up: the platform gave no usable answer", "CANCELLED": "cancelled",
 		},
 		reason: map[string]string{
 			"HAS_BALANCE": "money is left on the account", "HAS_DEBT": "the account owes money or has an open purchase", "ACCOUNT_FROZEN": "the account is frozen",
@@ -77,7 +77,7 @@ func wordsEN() *words {
 			"NO_RECEIPT":  "there is no receipt in this file; save it from GET /v1/unbinds/{unbindId} once the order has ended",
 			"FORM":        "this is no receipt, or only a part of one; save it again as a whole",
 			"HEADER":      "it claims to be something else than a receipt of a hub; don't rely on it",
-			"KEY_UNKNOWN": "nothing can be said: the key that it names is not among those given; get the hub's keys again with --jwks",
+			"KEY_UNKNOWN": "nothing can be said: the key that it names is not among those given; get the hub's keys again and name their file with --jwks",
 			"SIGNATURE":   "the signature does not fit; it was changed, or another hub signed it; don't rely on it",
 			"VERSION":     "a hub signed it, but in a version that this program does not know; use a newer one",
 			"CONTENT":     "a hub's key signed it, but its content is not a receipt's; don't rely on it, and tell the hub's operator",
@@ -92,7 +92,7 @@ func wordsZH() *words {
 		taken: "受理时间", due: "应办结时间", ended: "办结时间", result: "结果", because: "原因", says: "平台说明",
 		late: "超期办结", yes: "是", appeals: "此前申诉次数",
 		outcome: map[string]string{
-			"COMPLETED": "已解绑", "REFUSED": "平台拒绝", "ABANDONED": "平台未给出有效答复，已停止发送", "CANCELLED": "已撤回",
+			"COMPLETED": "已解绑", "REFUSED": "平台拒绝", "ABANDONED": "平台未给出有效答复，已停止发送", "CANCELLED": "已取消",
 		},
 		reason: map[string]string{
 			"HAS_BALANCE": "账号内有余额", "HAS_DEBT": "账号有欠款或未完成的订单", "ACCOUNT_FROZEN": "账号已冻结", "LEGAL_HOLD": "有关机关要求保持账号现状",
@@ -106,7 +106,7 @@ func wordsZH() *words {
 			"FORM":        "不是回执，或内容不完整；请重新完整保存",
 			"HEADER":      "声称的类型或算法不是枢纽回执所用的，请勿采信",
 			"KEY_UNKNOWN": "无法判断：给出的公钥中没有签名所用的密钥；请重新获取枢纽公钥并用 --jwks 指定",
-			"SIGNATURE":   "签名不符，内容被改动过，或由其他枢纽签发，请勿采信",
+			"SIGNATURE":   "签名不符：内容被改动过，或由其他枢纽签发，请勿采信",
 			"VERSION":     "由枢纽签名，但本程序不认识这个版本，请使用新版程序",
 			"CONTENT":     "由枢纽密钥签名，但内容不是回执，请勿采信，并告知枢纽运营者",
 		},

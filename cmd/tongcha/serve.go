@@ -73,6 +73,9 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.Check(); err != nil {
+		return usageError("%w", err)
+	}
 	if cfg.HTTPCert == "" && len(cfg.TrustedProxies) == 0 {
 		cfg.Logger.Warn("REST is without TLS and no proxy is trusted: behind a proxy everybody has the proxy's address, and all share one daily limit; give --trusted-proxy")
 	}

@@ -57,7 +57,7 @@ func TestBadSettings(t *testing.T) {
 		"file that isn't":     {env: "TONGCHA_CONFIG=nowhere.yaml", says: "--config: open nowhere.yaml"},
 		"help is no setting":  {file: "help: true\n", says: "line 1"},
 		"config is no key":    {file: "config: other.yaml\n", says: "line 1"},
-		"value for a command": {file: "output: " + secret + "\n", says: "no key file"},
+		"value for a command": {file: "output: " + secret + "\n", says: "no key file"}, // serve has no --output; its own settings are missing
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -69,12 +69,8 @@ func TestBadSettings(t *testing.T) {
 				cmd.Env = append(cmd.Env, c.env)
 			}
 			r := finish(t, cmd)
-			code := 2
-			if name == "value for a command" {
-				code = 1 // serve has no --output; its own settings are missing
-			}
-			if r.code != code || !strings.Contains(r.stderr, c.says) || strings.Contains(r.stderr, secret) {
-				t.Errorf("exit code %d, want %d with %q: %s", r.code, code, c.says, r.stderr)
+			if r.code != exitUsage || !strings.Contains(r.stderr, c.says) || strings.Contains(r.stderr, secret) {
+				t.Errorf("exit code %d, want %d with %q: %s", r.code, exitUsage, c.says, r.stderr)
 			}
 		})
 	}

@@ -44,6 +44,15 @@ const (
 	receiveLimit  = 256 << 10 // bytes of one message
 	headerLimit   = 8 << 10   // bytes of one header list
 	connectWithin = 3 * time.Second
+
+	// dialWithin bounds one attempt, before TLS: TCP asks at 0, 1 and 3 s, and a
+	// name server that is down is given up after 5 s.
+	dialWithin = 6 * time.Second
+
+	// longestBackoff is the longest pause between two attempts to connect, but for
+	// a fifth more by chance. With an attempt that began just before a network
+	// healed, and what then follows, it stays below 20 s.
+	longestBackoff = 10 * time.Second
 )
 
 // open makes the connection to one peer; it does not wait for it. The wire has
@@ -64,7 +73,7 @@ func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *troub
 		grpc.WithTransportCredentials(noting{credentials.NewTLS(pki.ClientConfig(d.Credentials, want)), trouble}),
 		grpc.WithContextDialer(paced(trouble.watch(dialer))),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 15 * time.Second},
+			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestBackoff},
 			MinConnectTimeout: connectWithin,
 		}),
 		// Pings are rare: calls end sooner. What counts is the timeout, by which
@@ -84,12 +93,18 @@ func (d Dial) open(role pki.Role, id platform.ID, address string, trouble *troub
 // paced lets a peer have a few connections at once and then one in a second.
 // gRPC waits after a connection that fails, but not after one that succeeds and
 // is ended by the peer: while a call waits, it would connect as fast as it can.
+//
+// TCP has 6 s for a connection. gRPC would give it as long as the pause that
+// follows, in which TCP asks again ever more seldom: a network that heals meanwhile
+// would be found late.
 func paced(dial func(context.Context, string) (net.Conn, error)) func(context.Context, string) (net.Conn, error) {
 	pace := rate.NewLimiter(rate.Every(time.Second), 3)
 	return func(ctx context.Context, address string) (net.Conn, error) {
 		if err := pace.Wait(ctx); err != nil {
 			return nil, err
 		}
+		ctx, cancel := context.WithTimeout(ctx, dialWithin)
+		defer cancel()
 		return dial(ctx, address)
 	}
 }
@@ -104,8 +119,8 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// noting notes why handshakes fail. gRPC tells the callers too, but in a text
-// that may repeat what the peer sent.
+// noting notes why handshakes fail, and the connection where one doesn't. gRPC
+// tells the callers too, but in a text that may repeat what the peer sent.
 type noting struct {
 	credentials.TransportCredentials
 	trouble *trouble
@@ -115,7 +130,12 @@ type noting struct {
 func (n noting) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	n.trouble.set(handshakeProblem(ctx, err))
-	return conn, info, err
+	if err != nil {
+		return nil, nil, err
+	}
+	open := &heard{Conn: conn}
+	n.trouble.conn.Store(open)
+	return open, info, nil
 }
 
 // Clone keeps the notes.

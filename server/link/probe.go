@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	connectorv1 "github.com/tongcha/tongcha/gen/go/tongcha/connector/v1"
@@ -17,7 +18,7 @@ import (
 
 const (
 	probeWithin = 5 * time.Second
-	firstPause  = time.Second // grows to ProbeEvery until the first success
+	firstPause  = time.Second // grows to half of ProbeEvery until the next success
 	maxProducts = 32
 	maxName     = 64 // characters of a name
 	mostBatch   = 256
@@ -27,22 +28,96 @@ const (
 // is the liveness check: a unary call crosses proxies and tells that the
 // connector works, which a ping doesn't.
 func (r *remote) probe() {
-	pause, seen := firstPause, false
-	for {
-		if r.describe() {
-			seen = true
-		}
+	pause := firstPause
+	var p pulse
+	for r.ctx.Err() == nil {
+		probed := r.trouble.conn.Load()
 		wait := r.opts.ProbeEvery
-		if !seen {
-			wait, pause = min(pause, wait), min(2*pause, wait)
+		if r.describe() {
+			probed = r.trouble.conn.Load() // which the call may have brought about
+			pause = firstPause
+			p.beats(probed)
+		} else {
+			if now := r.trouble.conn.Load(); p.stalled(now, time.Now()) {
+				_ = now.Close() // gRPC ends its calls and connects anew
+			}
+			most := wait / 2
+			if p.brief > 0 {
+				most = wait
+			}
+			wait, pause = min(pause, wait), min(2*pause, max(most, firstPause))
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-r.ctx.Done():
-			timer.Stop()
+		r.rest(wait, probed, p.brief)
+	}
+}
+
+// rest waits for d, or until there is something to find out sooner: the connection
+// failed, or one is ready that is another than probed. It has the peer connected
+// to. After connections that did not last it lets some time pass first, so that a
+// peer that ends each one is not probed as fast as it can be connected to.
+func (r *remote) rest(d time.Duration, probed *heard, brief int) {
+	ctx, cancel := context.WithTimeout(r.ctx, d)
+	defer cancel()
+	if brief > 0 {
+		pauseFor(ctx, firstPause<<min(brief-1, 10))
+	}
+	for ctx.Err() == nil {
+		state := r.conn.GetState()
+		switch {
+		case state == connectivity.Ready && r.trouble.conn.Load() != probed,
+			state == connectivity.TransientFailure && r.Info().Health == platform.HealthServing:
+			return
+		case state == connectivity.Idle:
+			r.conn.Connect()
+		}
+		if !r.conn.WaitForStateChange(ctx, state) {
 			return
 		}
+	}
+}
+
+// pulse is what probes tell of connections.
+type pulse struct {
+	conn  *heard    // the last one
+	count uint64    // of what came in on it
+	since time.Time // when that was noted; zero before the first failure
+	brief int       // connections in a row that did not see a second probe answered
+}
+
+// beats notes a probe that was answered on conn.
+func (p *pulse) beats(conn *heard) {
+	if conn == p.conn {
+		*p = pulse{conn: conn}
+	} else {
+		*p = pulse{conn: conn, brief: p.brief + 1}
+	}
+}
+
+// stalled notes a probe that failed and reports whether its connection is dead,
+// although it looks open: while probes fail, nothing at all came in on it for as
+// long as the longest call takes. On Linux the kernel ends a connection whose data
+// nobody confirms; what is left is a proxy that confirms and has lost the
+// connector.
+func (p *pulse) stalled(conn *heard, now time.Time) bool {
+	switch count := conn.count(); {
+	case conn == nil:
+	case conn != p.conn:
+		*p = pulse{conn, count, now, p.brief + 1}
+	case count != p.count || p.since.IsZero():
+		p.count, p.since = count, now
+	default:
+		return now.Sub(p.since) > callWithin
+	}
+	return false
+}
+
+// pauseFor waits for d, or until ctx ends.
+func pauseFor(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -57,7 +57,7 @@ var (
 		"The platform never gave a usable answer, and we have stopped sending the order. Look up again and make a new order, show the receipt to the platform's customer service, or complain at 12315 (consumers) or 12300 (telecom).",
 	}
 	stepTakenBack = bilingual{
-		"您已撤回这个申请，它没有发给平台。需要时请重新查询并再次申请。",
+		"您已撤回这个申请，申请尚未发给平台。如有需要，请重新查询并再次申请。",
 		"You took this order back; it was not sent to the platform. If you need it again, look up and make a new one.",
 	}
 	stepHolderChanged = bilingual{
@@ -65,8 +65,8 @@ var (
 		"The carrier says that the number has changed hands, so the order was stopped. If you still hold the number, have the carrier check its records, then verify the number again.",
 	}
 	stepAction = bilingual{
-		"平台需要您本人继续办理，请打开 actionUrl 中的平台页面；办完后这里会自动更新。",
-		"The platform needs you to go on yourself: open its page in actionUrl. The order is updated here once that is done.",
+		"平台需要您本人继续办理，请打开平台提供的办理页面；办完后这里会自动更新。",
+		"The platform needs you to go on yourself: open the page that it gave. The order is updated here once that is done.",
 	}
 	stepOverdue = bilingual{
 		"已超过应办结时间，我们仍在继续联系平台。您也可以联系平台客服，或向 12315（消费者投诉）、12300（电信用户申诉）反映。",

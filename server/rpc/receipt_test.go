@@ -151,7 +151,7 @@ func TestNextSteps(t *testing.T) {
 	}
 	withOrder(t, func(w *world, p *person, shop member, id string) {
 		shop.says(report(id, action), true, "ACTION_REQUIRED")
-		check(w, p, id, "action", "actionUrl", "actionUrl")
+		check(w, p, id, "action", "平台提供的办理页面", "open the page that it gave")
 	})
 	withOrder(t, func(w *world, _ *person, _ member, id string) {
 		w.pass(6 * 24 * time.Hour)

@@ -73,14 +73,13 @@ func (g *ledger) checkChanged(l *life) {
 }
 
 func (g *ledger) checkHistory(l *life, o unbind.Order) {
-	const keptFirst, kept = 8, 64 // of a long history some steps in between are left out
+	const keptFirst, keptLast, kept = 8, 28, 64
 	for i := 1; i < len(o.History); i++ {
 		a, b := o.History[i-1], o.History[i]
-		if i == keptFirst && len(o.History) == kept {
-			continue
-		}
+		// Of a long history steps are left out anywhere between the first and the last.
+		gap := len(o.History) == kept && i >= keptFirst && i < kept-keptLast
 		aside := a.State == b.State && b.Reason == "DISCARDED" && l.discarded
-		if !aside && !direct(a.State.String(), b.State.String(), l.revivals > 0) {
+		if !gap && !aside && !direct(a.State.String(), b.State.String(), l.revivals > 0) {
 			g.breach("states only move forward", l, "its history has %s after %s", b.State, a.State)
 		}
 		if b.Time.Before(a.Time) || b.Attempt < a.Attempt {

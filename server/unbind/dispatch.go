@@ -160,7 +160,8 @@ func (d *Dispatcher) dispatch(ctx context.Context) (time.Duration, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.wake(time.Now(), wait), nil
+	// Of the same moment as the room was: what came free meanwhile was not claimed.
+	return d.wake(now, wait), nil
 }
 
 // survey returns the platforms that may be sent orders, and how long the
