@@ -13,6 +13,7 @@ type leases struct {
 	mu   sync.Mutex
 	last uint64 // the newest token; its upper half is the count of openings
 	by   map[string]lease
+	kept map[string]int // orders that so many cancellations keep from being claimed
 }
 
 type lease struct {
@@ -20,14 +21,18 @@ type lease struct {
 	until    time.Time
 	platform platform.ID
 	raw      []byte // the order's record as it was claimed
-	// pinned: somebody is about to write the order; no other claim may begin,
+	// pinned: the holder is about to write the order; no other claim may begin,
 	// however old the lease is.
 	pinned bool
+	// doubt: an earlier holder was lost, who may have sent the order. The disk does
+	// not know of that.
+	doubt bool
 }
 
 func (l *leases) begin(opens int64) {
 	l.last = uint64(opens) << 32
 	l.by = make(map[string]lease)
+	l.kept = make(map[string]int)
 }
 
 // live reports whether the order is being sent.
@@ -42,10 +47,16 @@ func (l *leases) liveLocked(id string, now time.Time) bool {
 	return fenced && ok && (have.pinned || now.Before(have.until))
 }
 
+// freeLocked reports whether the order may be claimed.
+func (l *leases) freeLocked(id string, now time.Time) bool {
+	return !l.liveLocked(id, now) && (!fenced || l.kept[id] == 0)
+}
+
 // takeLocked leases the order and returns the token.
 func (l *leases) takeLocked(id string, fresh lease) uint64 {
 	l.last++
 	fresh.token = l.last
+	_, fresh.doubt = l.by[id] // its holder did not end it
 	l.by[id] = fresh
 	return l.last
 }
@@ -65,18 +76,25 @@ func (l *leases) pin(id string, token uint64, now time.Time) (raw []byte, ok boo
 	return have.raw, true
 }
 
-// pinFree keeps an order that nobody is sending from being claimed; false when
-// somebody is, or was and never said how it went: it may have been sent.
-func (l *leases) pinFree(id string, now time.Time) bool {
+// keep keeps an order from being claimed; false when somebody has it, or had it
+// and was lost, who may have sent it. Several may keep one order.
+func (l *leases) keep(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	have, ok := l.by[id]
-	if lost := ok && have.platform != ""; l.liveLocked(id, now) || fenced && lost {
+	if _, taken := l.by[id]; fenced && taken {
 		return false
 	}
-	l.last++
-	l.by[id] = lease{token: l.last, until: now, pinned: true}
+	l.kept[id]++
 	return true
+}
+
+// letGo is the end of keep.
+func (l *leases) letGo(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept[id]--; l.kept[id] == 0 {
+		delete(l.kept, id)
+	}
 }
 
 // extend makes a live lease last until another time; false when token is not it.
@@ -92,10 +110,19 @@ func (l *leases) extend(id string, token uint64, now, until time.Time) bool {
 	return true
 }
 
-// drop ends the order's lease.
-func (l *leases) drop(id string) {
+// drop ends the order's lease; known says that the disk knows whether the order
+// was sent.
+func (l *leases) drop(id string, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.dropLocked(id, known)
+}
+
+func (l *leases) dropLocked(id string, known bool) {
+	if !known && l.by[id].doubt {
+		l.by[id] = lease{doubt: true}
+		return
+	}
 	delete(l.by, id)
 }
 
@@ -114,7 +141,7 @@ func (l *leases) release(id string, token uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if have, ok := l.by[id]; ok && have.token == token && !have.pinned {
-		delete(l.by, id)
+		l.dropLocked(id, false)
 	}
 }
 

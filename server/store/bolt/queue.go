@@ -157,13 +157,8 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 		due, n := s.due(tx, r)
 		next = n
 		for _, d := range due {
-			raw := bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(d.id)))
-			o, err := s.openOrder(d.id, raw)
-			if err != nil {
-				continue // a check of the file names it; the others shall not wait for it
-			}
-			l := lease{until: r.Now.Add(r.Lease), platform: o.Platform, raw: raw}
-			claims = append(claims, unbind.Claim{Order: o, Until: l.until, Token: s.leases.takeLocked(o.ID, l)})
+			l := lease{until: r.Now.Add(r.Lease), platform: d.order.Platform, raw: d.raw}
+			claims = append(claims, unbind.Claim{Order: d.order, Until: l.until, Token: s.leases.takeLocked(d.order.ID, l)})
 		}
 		return nil
 	})
@@ -171,8 +166,9 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 }
 
 type dueEntry struct {
-	next time.Time
-	id   string
+	next  time.Time
+	order unbind.Order
+	raw   []byte
 }
 
 // due lists what may be claimed, oldest first over all platforms, and when the
@@ -208,13 +204,18 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 		if at.After(now) {
 			return due, at
 		}
-		if s.leases.liveLocked(id, now) {
+		if !s.leases.freeLocked(id, now) {
 			continue
 		}
 		if len(due) == room {
 			return due, time.Time{} // an attempt that ends makes room and wakes
 		}
-		due = append(due, dueEntry{next: at, id: id})
+		raw := bytes.Clone(tx.Bucket(bucketOrders).Get([]byte(id)))
+		o, err := s.openOrder(id, raw)
+		if err != nil {
+			continue // a check of the file names it; it takes no place of the others
+		}
+		due = append(due, dueEntry{next: at, order: o, raw: raw})
 	}
 	return due, time.Time{}
 }
@@ -234,15 +235,17 @@ func (s *Store) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition)
 	if !ok {
 		return unbind.Order{}, fault.LeaseLost.New()
 	}
+	var done change
 	ended := false
 	defer func() {
 		if ended {
-			s.leases.drop(c.Order.ID)
+			s.leases.drop(c.Order.ID, done.after.Sent || done.after.State.Final())
 		} else { // by an error or a panic: its holder may try again
 			s.leases.unpin(c.Order.ID)
 		}
 	}()
-	done, err := s.transit(ctx, c.Order.ID, raw, t, nil)
+	var err error
+	done, err = s.transit(ctx, c.Order.ID, raw, t, nil)
 	ended = err == nil
 	return done.after, err
 }
@@ -265,28 +268,32 @@ func (s *Store) Report(ctx context.Context, p platform.ID, id string, t unbind.T
 	return s.shown(c.after, s.clock.Now()), c.moved, err
 }
 
-// Cancel implements unbind.Queue. The order is kept from being claimed until the
-// cancellation is on disk. An order of an earlier run may have been sent when
-// that run ended, which the disk does not know of, so it can't be cancelled.
+// Cancel implements unbind.Orders. The order is kept from being claimed until the
+// cancellation is on disk; who comes second sees what the first one wrote.
 func (s *Store) Cancel(ctx context.Context, subject phone.Subject, id string, t unbind.Transition) (unbind.Order, error) {
 	o, err := s.Order(ctx, subject, id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return unbind.Order{}, err
-	case o.State.Final():
-		return unbind.Order{}, fault.AlreadyTerminal.New()
-	case !s.leases.pinFree(id, s.clock.Now()):
+	}
+	if err := s.mayCancel(o); err != nil { // before a claim would pass it by for nothing
+		return unbind.Order{}, err
+	}
+	if !s.leases.keep(id) {
 		return unbind.Order{}, fault.AlreadySent.New()
 	}
-	defer s.leases.drop(id)
-	c, err := s.transit(ctx, id, nil, t, func(o unbind.Order) error {
-		switch {
-		case o.State.Final():
-			return fault.AlreadyTerminal.New()
-		case o.State != unbind.Queued || o.Sent || o.Run != s.run:
-			return fault.AlreadySent.New()
-		}
-		return nil
-	})
+	defer s.leases.letGo(id)
+	c, err := s.transit(ctx, id, nil, t, s.mayCancel)
 	return c.after, err
+}
+
+// mayCancel is nil where the person may take the order back. One of an earlier
+// run may have been sent when that run ended, which the disk does not know of.
+func (s *Store) mayCancel(o unbind.Order) error {
+	switch {
+	case o.State.Final():
+		return fault.AlreadyTerminal.New()
+	case o.State != unbind.Queued || o.Sent || o.Run != s.run:
+		return fault.AlreadySent.New()
+	}
+	return nil
 }

@@ -10,7 +10,6 @@ import (
 
 	recordv1 "github.com/tongcha/tongcha/gen/go/tongcha/record/v1"
 	"github.com/tongcha/tongcha/server/store/bolt/group"
-	"github.com/tongcha/tongcha/server/unbind"
 )
 
 // expires notes that the record at bucket and key is of no more use after t.
@@ -90,11 +89,15 @@ func renewed(tx *group.Tx, bucket, k []byte, now time.Time) bool {
 // entry was made.
 func orderLives(tx *group.Tx, id []byte, now time.Time) bool {
 	r := new(recordv1.Order)
-	if found, err := load(tx, bucketOrders, id, r); err != nil || !found {
-		return err != nil // a broken record stays for a check of the file to find
+	found, err := load(tx, bucketOrders, id, r)
+	if err == nil && !found {
+		return false
 	}
-	ended := at(r.GetStateNanos(), r.GetStateTime())
-	return !unbind.State(r.GetState()).Final() || !ended.Add(orderLife).Before(now)
+	o, broken := frame(string(id), r)
+	if err != nil || broken != nil {
+		return true // it stays for a check of the file to find, and does not keep the others
+	}
+	return !o.State.Final() || !o.StateTime.Add(orderLife).Before(now)
 }
 
 // dropEntries takes out the index entries of an order that goes.

@@ -20,6 +20,8 @@ var claimCases = map[string]func(*fixture){
 	"FinishOnce":             finishOnce,
 	"FinishRetry":            finishRetry,
 	"CancelRacesClaim":       cancelRacesClaim,
+	"CancelRacesCancel":      cancelRacesCancel,
+	"CancelAfterLostHolder":  cancelAfterLostHolder,
 }
 
 // claim leases for an hour, at now and from every platform.
@@ -259,4 +261,48 @@ func cancelRacesClaim(f *fixture) {
 			f.Errorf("order %s: leased %v, cancelled %v", id, leased[id], taken[id])
 		}
 	}
+}
+
+// cancelRacesCancel: of many who take an order back at once one does, and the
+// others hear that it has ended, not that it was sent.
+func cancelRacesCancel(f *fixture) {
+	a := f.alice()
+	o := f.order(a, "shop", f.now.Add(-time.Hour), "r")
+	f.enqueue(f.request(a, item(o)))
+	errs := make([]error, 100)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = f.Cancel(f.ctx, a.subject, o.ID, unbind.CancelledByPerson(f.now)) })
+	}
+	wg.Wait()
+	taken := 0
+	for _, err := range errs {
+		if err == nil {
+			taken++
+		} else {
+			f.refused(err, fault.AlreadyTerminal)
+		}
+	}
+	f.same("cancelled", taken, 1)
+	f.same("state", f.orderOf(a, o.ID).State, unbind.Cancelled)
+}
+
+// cancelAfterLostHolder: whoever held the order and did not come back may have sent
+// it, also where somebody else held it since and did nothing.
+func cancelAfterLostHolder(f *fixture) {
+	a := f.alice()
+	o := f.order(a, "shop", f.now.Add(-3*time.Hour), "r")
+	f.enqueue(f.request(a, item(o)))
+	free := func(platform.ID) int { return 9 }
+	lost, _ := f.claimAt(f.now.Add(-2*time.Hour), time.Minute, 9, free)
+	f.same("claimed", len(lost), 1)
+	refuse := func() {
+		f.Helper()
+		_, err := f.Cancel(f.ctx, a.subject, o.ID, unbind.CancelledByPerson(f.now))
+		f.refused(err, fault.AlreadySent)
+	}
+	refuse()
+	f.Release(f.ctx, f.claim(9))
+	refuse()
+	f.same("due all the same", claimed(f.claim(9)), []string{o.ID})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	bbolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -152,9 +151,7 @@ func (tx LayoutTx) Unset(bucket, k []byte) error { return tx.raw.Bucket(bucket).
 //
 // Errors: ErrInUse; a step's own, with what it wrote undone.
 func Change(path string, steps ...func(LayoutTx) error) (err error) {
-	o := options()
-	o.Timeout = time.Second
-	db, err := bbolt.Open(path, 0o600, o)
+	db, _, err := mapped(path, options())
 	if errors.Is(err, berrors.ErrTimeout) {
 		return ErrInUse
 	}
@@ -170,15 +167,15 @@ func Change(path string, steps ...func(LayoutTx) error) (err error) {
 	return nil
 }
 
-// stillNamed checks that the file at path is the one that was there before it was
-// opened: whoever restores or compacts gives the name to another file while a hub
-// may already wait for the lock of the first.
-func stillNamed(path string, before os.FileInfo) error {
+// stillNamed checks that the file that was opened is the one at path: whoever
+// restores or compacts gives the name to another file while a hub may already wait
+// for the lock of the first.
+func stillNamed(path string, opened os.FileInfo) error {
 	now, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	if before != nil && !os.SameFile(before, now) {
+	if !os.SameFile(opened, now) {
 		return fmt.Errorf("store: %s was replaced at this moment; start again", path)
 	}
 	return nil

@@ -76,9 +76,8 @@ func options() *bbolt.Options {
 }
 
 func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
-	before, _ := os.Stat(path)
 	fresh := isFresh(path)
-	file, err := bbolt.Open(path, 0o600, raw)
+	file, opened, err := mapped(path, raw)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("store: %s is in use by another hub; stop that one first", path)
 	}
@@ -88,7 +87,7 @@ func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
 		}
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
 	}
-	if err := stillNamed(path, before); err != nil {
+	if err := stillNamed(path, opened); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	db := &DB{
