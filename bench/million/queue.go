@@ -50,7 +50,8 @@ func open(dir string, random bool) (*queue, error) {
 	return q, err
 }
 
-func (q *queue) file() string { return filepath.Join(q.dir, "hub.db") }
+// file is the database's name in a data folder.
+func (q *queue) file() string { return filepath.Join(q.dir, "tongcha.db") }
 
 func (q *queue) close() (err error) {
 	q.once.Do(func() { err = q.store.Close() })

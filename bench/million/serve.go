@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,12 +26,15 @@ const serveVariable = "MILLION_SERVE"
 // serve is a hub as `tongcha serve` makes one.
 func serve(dir string) error {
 	cfg := server.DefaultConfig()
-	cfg.Data, cfg.KeyFile = dir, dir+"/keys.json"
+	cfg.Data, cfg.KeyFile = dir, filepath.Join(dir, "keys.json")
 	cfg.HTTP, cfg.GRPC, cfg.Metrics = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Sender, cfg.AllowUnattested = sms.NewPrinter(io.Discard), true
 	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if _, err := os.Stat(filepath.Join(dir, "tongcha.db")); err != nil {
+		return err // a hub would make an empty one
+	}
 	hub, err := server.Open(ctx, cfg)
 	if err != nil {
 		return err

@@ -154,7 +154,7 @@ func (m *model) apply(k *kept, t unbind.Transition) bool {
 	changed := k.Apply(t)
 	m.tally[k.State]++
 	for _, other := range m.orders { // what a carrier said of the holder is void for the others too
-		if changed && t.HolderGone() && other.Subject == k.Subject && other.ID != k.ID && !other.State.Final() {
+		if t.HolderGone() && other.Subject == k.Subject && other.ID != k.ID && !other.State.Final() {
 			other.HolderChecked = time.Time{}
 		}
 	}

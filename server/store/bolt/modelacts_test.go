@@ -149,7 +149,7 @@ func (m *model) appeal() {
 	case k.State != unbind.Appealed:
 		want = k.MayAppeal(m.now)
 	}
-	t := unbind.AppealedByPerson(m.now, m.now.Add(120*time.Hour))
+	t := unbind.AppealedByPerson(m.now, m.now.Add(120*time.Hour), 0)
 	o, err := m.s.Appeal(m.Context(), k.Subject, k.ID, t)
 	if want != nil {
 		m.want("appeal", err, fault.Of(want).Reason)

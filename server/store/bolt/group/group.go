@@ -98,8 +98,11 @@ func open(path string, o Options, raw *bbolt.Options) (*DB, error) {
 	if err == nil && fresh {
 		err = syncFolder(path)
 	}
+	if err == nil {
+		err = db.mapAnew(path, raw)
+	}
 	if err != nil {
-		_ = file.Close()
+		_ = db.bolt.Close()
 		return nil, err
 	}
 	go db.run()
