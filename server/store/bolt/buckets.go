@@ -59,7 +59,11 @@ func keyTime(k []byte) time.Time {
 // key joins parts into one key. Callers see to it that parts of variable length
 // are followed by a 0 or stand last.
 func key(parts ...[]byte) []byte {
-	var k []byte
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	k := make([]byte, 0, n)
 	for _, p := range parts {
 		k = append(k, p...)
 	}

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -156,18 +157,20 @@ func (s *Store) Claim(ctx context.Context, r unbind.ClaimRequest) ([]unbind.Clai
 	err := s.db.View(ctx, func(tx *group.Tx) error {
 		due, n := s.due(tx, r)
 		next = n
-		for _, d := range due {
+		claims = make([]unbind.Claim, len(due))
+		for i, d := range due {
 			l := lease{until: r.Now.Add(r.Lease), platform: d.order.Platform, raw: d.raw}
-			claims = append(claims, unbind.Claim{Order: d.order, Until: l.until, Token: s.leases.takeLocked(d.order.ID, l)})
+			claims[i] = unbind.Claim{Order: *d.order, Until: l.until, Token: s.leases.takeLocked(d.order.ID, l)}
 		}
 		return nil
 	})
 	return claims, next, err
 }
 
+// dueEntry is an order that is due, small enough to be sorted.
 type dueEntry struct {
-	next  time.Time
-	order unbind.Order
+	next  int64 // as the key has it
+	order *unbind.Order
 	raw   []byte
 }
 
@@ -188,7 +191,7 @@ func (s *Store) due(tx *group.Tx, r unbind.ClaimRequest) ([]dueEntry, time.Time)
 			next = n
 		}
 	}
-	slices.SortStableFunc(due, func(a, b dueEntry) int { return a.next.Compare(b.next) })
+	slices.SortStableFunc(due, func(a, b dueEntry) int { return cmp.Compare(a.next, b.next) })
 	if len(due) > r.Max {
 		due, next = due[:r.Max], r.Now
 	}
@@ -215,7 +218,7 @@ func (s *Store) dueAt(tx *group.Tx, p []byte, room int, now time.Time) ([]dueEnt
 		if err != nil {
 			continue // a check of the file names it; it takes no place of the others
 		}
-		due = append(due, dueEntry{next: at, order: o, raw: raw})
+		due = append(due, dueEntry{next: at.UnixNano(), order: &o, raw: raw})
 	}
 	return due, time.Time{}
 }
