@@ -127,10 +127,10 @@ func from(t *timestamppb.Timestamp, now time.Time) string {
 }
 
 // nextTry is when the hub acts on an order; what is past waits for its turn, or
-// for a platform that is away.
+// for a platform that is away or a pause to end.
 func nextTry(o *adminv1.Unbind, now time.Time) string {
 	if o.GetNextTime() != nil && o.GetNextTime().AsTime().Before(now) {
-		return "now"
+		return "due"
 	}
 	return from(o.GetNextTime(), now)
 }
