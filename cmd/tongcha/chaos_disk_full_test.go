@@ -215,11 +215,11 @@ func checkFull(t *testing.T, who string, code int, stderr, data string) {
 // TestOrdersFillTheDisk: orders alone take the room that is left, until they are
 // refused.
 func TestOrdersFillTheDisk(t *testing.T) {
-	w := newTown(t, 200, 20)
+	w := newTown(t, 400, 20)
 	data := w.onSmallDisk(t, 40)
 	h := startDev(t, data, "--min-free", "8")
 	h.expected = "storage full"
-	takeRoom(t, data, 9<<20)
+	takeRoom(t, data, 8<<20+128<<10)
 	made, refused := w.orderAll(h.base, 8)
 	if len(refused) != 8 || !errors.Is(refused[0], refusal{503, "STORAGE_FULL"}) {
 		t.Errorf("%d orders made, %d bytes free, refused %v", len(made), freeAt(t, data), refused)
