@@ -2,6 +2,7 @@ package unbind_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,12 +171,11 @@ func TestOftenPutOff(t *testing.T) {
 // fragile is a queue whose first outcome is a panic.
 type fragile struct {
 	unbind.Queue
-	broke bool
+	broke atomic.Bool
 }
 
 func (f *fragile) Finish(ctx context.Context, c unbind.Claim, t unbind.Transition) (unbind.Order, error) {
-	if !f.broke {
-		f.broke = true
+	if f.broke.CompareAndSwap(false, true) {
 		panic("fault")
 	}
 	return f.Queue.Finish(ctx, c, t)
@@ -191,7 +191,7 @@ func TestPanicWhileAging(t *testing.T) {
 		h.run()
 		look := h.place("alice", "never")
 		time.Sleep(month + 3*hours)
-		if !queue.broke {
+		if !queue.broke.Load() {
 			h.Fatal("nothing was looked at")
 		}
 		h.tooOld(look())

@@ -29,13 +29,20 @@ func (s *Store) Order(ctx context.Context, subject phone.Subject, id string) (un
 //
 // Errors: fault.UnbindNotFound.
 func (s *Store) AnyOrder(ctx context.Context, id string) (unbind.Order, error) {
+	// Looked at before the record, too: an attempt that ends in between was under way
+	// when the record was read.
+	sending := s.leases.live(id, s.clock.Now())
 	var o unbind.Order
 	err := s.db.View(ctx, func(tx *group.Tx) error {
 		var err error
 		o, err = s.getOrder(tx, id)
 		return err
 	})
-	return s.shown(o, s.clock.Now()), err
+	o = s.shown(o, s.clock.Now())
+	if sending && o.State.Rank() == unbind.Queued.Rank() && err == nil {
+		o.State = unbind.Sending
+	}
+	return o, err
 }
 
 // OrdersOf implements unbind.Orders. Leases are looked at after the transaction:
