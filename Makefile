@@ -72,7 +72,7 @@ bench-test: ## the benchmarks work; says nothing about speed; needs the Debian p
 	go -C bench test ./...
 	go -C bench/lives test ./...
 
-bench: ## every benchmark of docs/performance.md, about 20 minutes; wants a quiet machine
+bench: ## every benchmark of docs/performance.md, about 35 minutes; wants a quiet machine
 	go -C bench run ./fanout
 	go -C bench run ./badplatforms
 	go -C bench run ./rest
@@ -80,6 +80,7 @@ bench: ## every benchmark of docs/performance.md, about 20 minutes; wants a quie
 	chmod 711 "$$dir" # PostgreSQL runs as another user than root
 	trap 'rm -rf "$$dir"' EXIT
 	go -C bench run ./enqueue --dir "$$PWD/$$dir" --seconds 60
+	go -C bench run ./badqueue --dir "$$PWD/$$dir"
 	go -C bench run ./million --dir "$$PWD/$$dir"
 	go -C bench/lives run . -dir "$$PWD/$$dir"
 	go test -run xxx -bench 'GetLookup|LookupJSON' ./server/gateway
